@@ -1,0 +1,33 @@
+"""Every limit of the protocol core, with its unit, its reason and its side.
+
+*The protocol's* limits are libsignal's too, so a peer may rely on them; *ours* may change in
+any release.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The protocol's (libsignal has the same).
+FORWARD_JUMP_MAX: Final = 25_000  # messages one chain may be ahead; bounds the work of one forged counter
+SKIPPED_KEYS_MAX: Final = 2_000  # kept per receiving chain (and per SPQR epoch); the oldest go first
+RECEIVING_CHAINS_MAX: Final = 5  # per ratchet, newest first: a later message on an older chain is gone
+ARCHIVED_RATCHETS_MAX: Final = 40  # per session; the oldest go first
+SENDER_KEY_STATES_MAX: Final = 5  # per sender and distribution id; the oldest go first
+UNACKNOWLEDGED_AGE_MAX_S: Final = 30 * 24 * 3600  # an initiation nobody answered is not used for sending any longer
+SAFETY_NUMBER_ITERATIONS_MIN: Final = 2
+SAFETY_NUMBER_ITERATIONS_MAX: Final = 1_000_000  # hashes; bounds the time of one call
+DEVICE_ID_MAX: Final = 127  # device ids are 1 to 127: one byte in the address binding
+PREKEY_ID_MAX: Final = 0xFFFFFF  # 24 bits, as the official clients; ids wrap to 0 (a valid id)
+REGISTRATION_ID_MAX: Final = 0x3FFF  # 14 bits, so that sealed sender v2 can carry it
+CHUNK_INDEX_MAX: Final = 0xFFFF  # of one erasure-coded blob; an encoder wraps to 0 after it
+COUNTER_MAX: Final = 0xFFFFFFFF  # counters and iterations are 32 bits on the wire; overflow is an error
+
+# Ours.
+PLAINTEXT_SIZE_MAX: Final = 16 * 1024 * 1024  # bytes in one message: bounds memory, far above any real message
+MESSAGE_SIZE_MAX: Final = PLAINTEXT_SIZE_MAX + 8 * 1024  # bytes of a received message, headers included
+SNAPSHOT_SIZE_MAX: Final = 256 * 1024 * 1024  # bytes; 41 ratchets of 5 chains with 2,000 skipped keys each are 80 MB
+ONE_TIME_PREKEYS_MAX: Final = 10_000  # of each kind held by one account: bounds one upload and one snapshot
+REPLACED_KEY_AGE_S: Final = 30 * 24 * 3600  # replaced signed and last-resort prekeys still open first messages
+SPQR_EPOCHS_KEPT: Final = 2  # chain epochs whose keys may still be asked for: the sending one and the one before
+USER_ID_SIZE_MAX: Final = 1024  # bytes of an address name or of a stable id in a safety number
