@@ -1,0 +1,202 @@
+"""Imports point one way, files stay short: a table of what may not be imported, read from the source by `ast`."""
+
+from __future__ import annotations
+
+import ast
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parent.parent
+PACKAGES: Final = ("ratchet", "store", "e2ee")
+
+CRYPTOGRAPHY: Final = ("cryptography", "nacl")
+DATABASES: Final = ("psycopg", "sqlalchemy", "sqlite3")
+NETWORK: Final = ("asyncio", "http", "selectors", "socket", "ssl", "urllib", "websockets")
+CLOCK: Final = ("datetime", "time")
+DICE: Final = ("os", "random", "secrets", "uuid.uuid1", "uuid.uuid4")
+THREADS: Final = ("concurrent", "multiprocessing", "threading")
+# Read by whoever can put bytes in front of it, they run that person's code.
+UNSAFE_LOADERS: Final = ("dbm", "marshal", "pickle", "shelve")
+# What this table cannot see through; the package's own __init__ loads its exports with it.
+HIDDEN_IMPORTS: Final = ("__import__", "importlib", "runpy")
+# What opens messages: a relay has no use for it.
+DECRYPTION: Final = (
+    "ratchet.Account",
+    "ratchet.OwnSenderKey",
+    "ratchet.PeerSenderKey",
+    "ratchet.Session",
+    "ratchet.account",
+    "ratchet.chains",
+    "ratchet.double_ratchet",
+    "ratchet.handshake",
+    "ratchet.sender_keys",
+    "ratchet.session",
+    "ratchet.snapshot",
+    "ratchet.spqr",
+)
+
+
+class Rule(NamedTuple):
+    """The modules that match *modules* import nothing of *forbidden*, except those that match *exceptions*."""
+
+    modules: str
+    forbidden: tuple[str, ...]
+    exceptions: tuple[str, ...] = ()
+
+
+RULES: Final = (
+    # ratchet: values in, values out.
+    Rule("ratchet*", ("store", "e2ee", *DATABASES, *NETWORK, *THREADS, "io", "logging", "pathlib", "subprocess")),
+    Rule("ratchet*", CRYPTOGRAPHY, exceptions=("ratchet.primitives",)),
+    Rule("ratchet*", ("msgpack",), exceptions=("ratchet.packing",)),
+    # Entropy and time are arguments; the public boundary alone supplies os.urandom and time.time.
+    Rule("ratchet*", CLOCK, exceptions=("ratchet.account", "ratchet.session")),
+    Rule("ratchet*", DICE, exceptions=("ratchet.account", "ratchet.keys", "ratchet.sender_keys", "ratchet.session")),
+    # store: no protocol decisions, no event loop; its relay half knows nothing of the protocol.
+    Rule("store*", ("e2ee", *NETWORK, "nacl")),
+    Rule("store.relay*", ("ratchet", *CRYPTOGRAPHY)),
+    # e2ee: no cryptography and no SQL of its own; sockets and threads only in the shell around the sans-I/O core.
+    Rule("e2ee*", (*CRYPTOGRAPHY, *DATABASES)),
+    Rule("e2ee*", ("websockets",), exceptions=("e2ee.carrier", "e2ee.relay.server")),
+    *(
+        Rule(f"e2ee.{module}", (*NETWORK, *THREADS, *CLOCK, *DICE))
+        for module in ("content", "events", "frames", "groups", "ids", "link", "recovery", "relay.core", "trust")
+    ),
+    Rule("e2ee.engine", (*NETWORK, *THREADS)),
+    # The relay cannot decrypt: not by policy, but because the code is not there.
+    Rule("e2ee.relay*", (*DECRYPTION, "e2ee.client", "e2ee.engine", "e2ee.content", "store.unit", "store.sessions")),
+    # The verifier shares no code with what it verifies.
+    Rule("vectors.verify*", PACKAGES),
+    *(Rule(f"{package}*", UNSAFE_LOADERS) for package in PACKAGES),
+    *(
+        Rule(f"{package}*", HIDDEN_IMPORTS, exceptions=("ratchet", "store", "e2ee", "store.siblings", "e2ee.siblings"))
+        for package in PACKAGES
+    ),
+)
+
+FILE_LINES_MAX: Final = 400
+FUNCTION_LINES_MAX: Final = 60
+# File, or file::function, with the reason why it is not split.
+LONGER_FOR_A_REASON: Final[dict[str, str]] = {}
+
+
+def sources() -> list[Path]:
+    """Every Python file of ours, relative to the checkout."""
+    folders = (*PACKAGES, "tests", "vectors", "benchmarks", "docs")
+    return sorted(
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if not {"node_modules", "__pycache__"} & set(path.parts)
+    )
+
+
+def module_name(path: Path) -> str:
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path, source: str) -> Iterator[str]:
+    """Yield what *source* imports, in full: `a.b` for ``import a.b``, `a.b` and `a.b.c` for ``from a.b import c``.
+
+    Imports inside functions and those for the type checker count: they are dependencies too.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = ".".join(path.parts[: len(path.parts) - node.level]) if node.level else ""
+            module = ".".join(part for part in (package, node.module) if part)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Name) and node.id == "__import__":
+            yield node.id
+
+
+def violations(path: Path, source: str) -> list[str]:
+    """Name every import of the file at *path* that a rule forbids."""
+    importer = module_name(path)
+    imported = set(imports(path, source))
+    return sorted(
+        f"{importer} imports {name}"
+        for rule in RULES
+        if fnmatchcase(importer, rule.modules) and importer not in rule.exceptions
+        for name in imported
+        if any(name == forbidden or name.startswith(f"{forbidden}.") for forbidden in rule.forbidden)
+    )
+
+
+def lengths(path: Path, source: str) -> dict[str, int]:
+    """Return what is longer than a file or a function should be, with its length in lines."""
+    name = path.as_posix()
+    found = {name: source.count("\n")} if source.count("\n") > FILE_LINES_MAX else {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            lines = node.end_lineno - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                found[f"{name}::{node.name}"] = lines
+    return found
+
+
+def test_no_module_imports_what_its_layer_may_not() -> None:
+    assert [found for path in sources() for found in violations(path, (ROOT / path).read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "found"),
+    [
+        ("ratchet/keys.py", "import nacl.bindings", "ratchet.keys imports nacl.bindings"),
+        ("ratchet/keys.py", "from ..store import unit", "ratchet.keys imports store.unit"),
+        ("ratchet/spqr/kem.py", "from os import urandom", "ratchet.spqr.kem imports os.urandom"),
+        ("ratchet/chains.py", "def late() -> None:\n    import time", "ratchet.chains imports time"),
+        ("ratchet/chains.py", "from uuid import UUID, uuid4", "ratchet.chains imports uuid.uuid4"),
+        ("store/relay_schema.py", "if TYPE_CHECKING:\n    import ratchet", "store.relay_schema imports ratchet"),
+        ("e2ee/relay/server.py", "from ratchet import Session", "e2ee.relay.server imports ratchet.Session"),
+        ("e2ee/relay/core.py", "from .. import engine", "e2ee.relay.core imports e2ee.engine"),
+        ("e2ee/link.py", "module = __import__('socket')", "e2ee.link imports __import__"),
+        ("vectors/verify.py", "from ratchet import keys", "vectors.verify imports ratchet"),
+    ],
+)
+def test_a_forbidden_import_is_found_wherever_it_stands(path: str, source: str, found: str) -> None:
+    assert found in violations(Path(path), source)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("ratchet/primitives.py", "import nacl.bindings"),
+        ("ratchet/session.py", "import time"),
+        ("ratchet/__init__.py", "from importlib import import_module"),
+        ("ratchet/sender_keys.py", "from .errors import NotAuthentic"),
+        ("e2ee/relay/server.py", "from ratchet import PreKeyBundle, verify_signature"),
+    ],
+)
+def test_an_allowed_import_is_not_reported(path: str, source: str) -> None:
+    assert violations(Path(path), source) == []
+
+
+def test_files_and_functions_are_short_or_say_why_not() -> None:
+    too_long = {name: n for path in sources() for name, n in lengths(path, (ROOT / path).read_text("utf-8")).items()}
+    assert {name: lines for name, lines in too_long.items() if name not in LONGER_FOR_A_REASON} == {}
+
+
+def test_every_reason_for_length_is_still_needed() -> None:
+    too_long = {name for path in sources() for name in lengths(path, (ROOT / path).read_text("utf-8"))}
+    assert set(LONGER_FOR_A_REASON) - too_long == set()
+
+
+def test_a_file_and_a_function_one_line_too_long_are_found() -> None:
+    function = "def f() -> None:\n" + "    x = 1\n" * FUNCTION_LINES_MAX
+    assert lengths(Path("a.py"), function) == {"a.py::f": 61}
+    assert lengths(Path("a.py"), "x = 1\n" * 401) == {"a.py": 401}
+    assert lengths(Path("a.py"), "x = 1\n" * 400) == {}
+
+
+def test_the_check_of_the_siblings_is_the_same_in_both_packages() -> None:
+    assert (ROOT / "store/siblings.py").read_bytes() == (ROOT / "e2ee/siblings.py").read_bytes()
