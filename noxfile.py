@@ -7,6 +7,7 @@ Sessions use the environment that nox itself runs in (``pip install -e '.[dev]'`
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -88,6 +89,7 @@ def bench(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel alone, and hold a conversation with it away from the checkout."""
     folder = Path(session.create_tmp())
+    shutil.rmtree(folder / "dist", ignore_errors=True)  # of a run before
     _python(session, "-m", "build", "--outdir", str(folder / "dist"))
     (built,) = (folder / "dist").glob("*.whl")
     session.install(str(built))
