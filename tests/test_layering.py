@@ -71,8 +71,9 @@ RULES: Final = (
     Rule("e2ee.engine", (*NETWORK, *THREADS)),
     # The relay cannot decrypt: not by policy, but because the code is not there.
     Rule("e2ee.relay*", (*DECRYPTION, "e2ee.client", "e2ee.engine", "e2ee.content", "store.unit", "store.sessions")),
-    # The verifier shares no code with what it verifies.
+    # The verifier, and the second implementation it is made of, share no code with what they verify.
     Rule("vectors.verify*", PACKAGES),
+    Rule("vectors.reference*", PACKAGES),
     *(Rule(f"{package}*", UNSAFE_LOADERS) for package in PACKAGES),
     *(
         Rule(f"{package}*", HIDDEN_IMPORTS, exceptions=("ratchet", "store", "e2ee", "store.siblings", "e2ee.siblings"))
@@ -161,6 +162,7 @@ def test_no_module_imports_what_its_layer_may_not() -> None:
         ("e2ee/relay/core.py", "from .. import engine", "e2ee.relay.core imports e2ee.engine"),
         ("e2ee/link.py", "module = __import__('socket')", "e2ee.link imports __import__"),
         ("vectors/verify.py", "from ratchet import keys", "vectors.verify imports ratchet"),
+        ("vectors/reference/spqr.py", "import ratchet.spqr", "vectors.reference.spqr imports ratchet.spqr"),
     ],
 )
 def test_a_forbidden_import_is_found_wherever_it_stands(path: str, source: str, found: str) -> None:
