@@ -24,10 +24,11 @@ CHUNK_INDEX_MAX: Final = 0xFFFF  # of one erasure-coded blob; an encoder wraps t
 COUNTER_MAX: Final = 0xFFFFFFFF  # counters and iterations are 32 bits on the wire; overflow is an error
 
 # Ours.
+SELF_FORWARD_JUMP_MAX: Final = 250_000  # in sessions with oneself, where libsignal has no limit: about a second of work
 PLAINTEXT_SIZE_MAX: Final = 16 * 1024 * 1024  # bytes in one message: bounds memory, far above any real message
 MESSAGE_SIZE_MAX: Final = PLAINTEXT_SIZE_MAX + 8 * 1024  # bytes of a received message, headers included
 SNAPSHOT_SIZE_MAX: Final = 256 * 1024 * 1024  # bytes; 41 ratchets of 5 chains with 2,000 skipped keys each are 80 MB
 ONE_TIME_PREKEYS_MAX: Final = 10_000  # of each kind held by one account: bounds one upload and one snapshot
+USED_BASE_KEYS_MAX: Final = 10_000  # remembered per last-resort key; at the limit it opens no new session: rotate
 REPLACED_KEY_AGE_S: Final = 30 * 24 * 3600  # replaced signed and last-resort prekeys still open first messages
-SPQR_EPOCHS_KEPT: Final = 2  # chain epochs whose keys may still be asked for: the sending one and the one before
 USER_ID_SIZE_MAX: Final = 1024  # bytes of an address name or of a stable id in a safety number

@@ -1,0 +1,532 @@
+"""Everything shared with one peer device: the ratchet in use, and up to 40 earlier ones kept for reading."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final, NamedTuple
+
+from . import handshake, primitives
+from .double_ratchet import DoubleRatchet
+from .errors import (
+    CorruptSnapshot,
+    IdentityChanged,
+    InvalidArgument,
+    MessageKeyGone,
+    NoActiveSession,
+    NotAuthentic,
+    RatchetError,
+    UnsupportedVersion,
+)
+from .handshake import Encapsulate
+from .keys import PUBLIC_KEY_SIZE, Address, Entropy, KeyPair
+from .limits import (
+    ARCHIVED_RATCHETS_MAX,
+    DEVICE_ID_MAX,
+    FORWARD_JUMP_MAX,
+    PLAINTEXT_SIZE_MAX,
+    SELF_FORWARD_JUMP_MAX,
+    UNACKNOWLEDGED_AGE_MAX_S,
+    USER_ID_SIZE_MAX,
+)
+from .messages import VERSION_PQXDH, Ciphertext, CiphertextKind, PreKeyMessage, SignalMessage
+from .packing import pack, take_bytes, take_int, take_list, take_text, unpack
+from .prekeys import PreKeyBundle, PreKeySource
+from .spqr.ratchet import PostQuantumRatchet
+from .triple_ratchet import OpenedMessage, Peers, Ratchet
+
+__all__ = ["Session"]
+
+_VERSION: Final = 1
+_RATCHET_VERSION: Final = 1
+
+
+class _Archived(NamedTuple):
+    """An earlier ratchet, packed: most are never read again, so a session does not unpack them."""
+
+    version: int
+    base_key: bytes  # 33 bytes
+    packed: bytes
+
+
+class Session:
+    """The conversation with one peer device. Made by `initiate`, `accept` or `from_bytes`.
+
+    Whatever a method raises, the session is exactly as it was (and so is the account). Only what the
+    methods below name is raised for bad input. Not thread-safe: one writer per session.
+    """
+
+    __slots__ = ("_active", "_archived", "_local", "_local_identity", "_peers", "_remote", "_remote_identity")
+
+    def __init__(
+        self,
+        local_identity: bytes,
+        remote_identity: bytes,
+        local: Address | None,
+        remote: Address | None,
+        active: Ratchet | None,
+        archived: list[_Archived],
+    ) -> None:
+        self._local_identity = local_identity
+        self._remote_identity = remote_identity
+        self._local = local
+        self._remote = remote
+        self._peers = Peers(local_identity, remote_identity, local, remote)
+        self._active = active
+        self._archived = archived  # newest first
+
+    # Starting.
+
+    @classmethod
+    def initiate(
+        cls,
+        account: PreKeySource,
+        bundle: PreKeyBundle,
+        *,
+        local: Address | None = None,
+        remote: Address | None = None,
+        allow_x3dh: bool = False,
+        without_spqr: bool = False,
+        now: float | None = None,
+        entropy: Entropy = os.urandom,
+        encapsulate: Encapsulate = primitives.kem_1024_encapsulate,
+    ) -> Session:
+        """Start a session from the peer's bundle (PQXDH; X3DH if it has no KEM prekey and *allow_x3dh*).
+
+        *local* and *remote* bind the first messages to both ends if both names are service ids.
+        *without_spqr* starts without the post-quantum ratchet, for peers that do not have it.
+        Draws 32 bytes of *entropy* for the base key, then 32 for the first ratchet key.
+
+        Raises MalformedMessage or NotAuthentic for a bad bundle, UnsupportedVersion for one that would
+        mean X3DH, InvalidArgument.
+        """
+        _require_addresses(local, remote)
+        _require_bundle(bundle)
+        session = cls(account.identity.public_key, bundle.identity_key, local, remote, None, [])
+        session._active = session._initiated(
+            account, bundle, allow_x3dh, without_spqr, _seconds(now), entropy, encapsulate
+        )
+        return session
+
+    @classmethod
+    def accept(
+        cls,
+        account: PreKeySource,
+        ciphertext: Ciphertext,
+        *,
+        local: Address | None = None,
+        remote: Address | None = None,
+        allow_x3dh: bool = False,
+        allow_without_spqr: bool = False,
+        now: float | None = None,
+        entropy: Entropy = os.urandom,
+    ) -> tuple[Session, bytes]:
+        """Open a first message and start a session with its sender; return the session and the plaintext.
+
+        *account* loses the one-time prekeys that were used, only if everything verified. The sender's
+        identity is the message's: whether to trust `remote_identity_key` is the caller's decision.
+        Draws 32 bytes of *entropy* for the first ratchet key.
+
+        Raises NoActiveSession if the message belongs to a session that is not here, UnsupportedVersion
+        for X3DH or a peer without SPQR unless allowed, UnknownPreKey, MessageKeyGone for a replay,
+        NotAuthentic, MalformedMessage, TooFarAhead, InvalidArgument.
+        """
+        _require_addresses(local, remote)
+        if _kind(ciphertext) is not CiphertextKind.PREKEY:
+            raise NoActiveSession("the message belongs to a session that is not here: ask its sender to start afresh")
+        message = PreKeyMessage.parse(ciphertext.body)
+        session = cls(account.identity.public_key, message.identity_key, local, remote, None, [])
+        plaintext = session._accept_first(account, message, allow_x3dh, allow_without_spqr, _seconds(now), entropy)
+        return session, plaintext
+
+    def renew(
+        self,
+        account: PreKeySource,
+        bundle: PreKeyBundle,
+        *,
+        allow_x3dh: bool = False,
+        without_spqr: bool = False,
+        now: float | None = None,
+        entropy: Entropy = os.urandom,
+        encapsulate: Encapsulate = primitives.kem_1024_encapsulate,
+    ) -> None:
+        """Archive the ratchet in use and start a fresh one from *bundle*; as `initiate` otherwise.
+
+        Raises IdentityChanged if the bundle has another identity key than this session.
+        """
+        _require_bundle(bundle)
+        self._require_identity(bundle.identity_key)
+        self._require_account(account)
+        fresh = self._initiated(account, bundle, allow_x3dh, without_spqr, _seconds(now), entropy, encapsulate)
+        self._activate(fresh)
+
+    def archive(self) -> None:
+        """Stop sending with the ratchet in use; it stays readable. `encrypt` then needs `renew` first."""
+        if self._active is not None:
+            self._archive_active()
+            self._active = None
+
+    # Using.
+
+    def encrypt(self, plaintext: bytes, *, now: float | None = None, entropy: Entropy = os.urandom) -> Ciphertext:
+        """Seal *plaintext* (at most 16 MiB) as the next message.
+
+        Until the peer has answered, every message is a PREKEY message that carries the handshake.
+        Entropy is drawn once per post-quantum epoch (64 or 32 bytes).
+
+        Raises NoActiveSession if there is no ratchet in use, or nobody has answered for 30 days.
+        """
+        if type(plaintext) is not bytes:
+            raise InvalidArgument("a plaintext must be bytes")
+        if len(plaintext) > PLAINTEXT_SIZE_MAX:
+            raise InvalidArgument(f"a plaintext of {len(plaintext)} bytes is larger than {PLAINTEXT_SIZE_MAX}")
+        active = self._active
+        if active is None:
+            raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
+        if active.pending is not None and active.created_at + UNACKNOWLEDGED_AGE_MAX_S < _seconds(now):
+            raise NoActiveSession("the peer has not answered for 30 days: fetch its bundle and renew")
+        return active.encrypt(plaintext, self._peers, entropy)
+
+    def decrypt(
+        self,
+        account: PreKeySource,
+        ciphertext: Ciphertext,
+        *,
+        allow_x3dh: bool = False,
+        allow_without_spqr: bool = False,
+        now: float | None = None,
+        entropy: Entropy = os.urandom,
+    ) -> bytes:
+        """Open a message of either kind and return its plaintext.
+
+        The ratchet that opens it becomes the one in use. A PREKEY message of an unknown ratchet starts
+        one and consumes the account's one-time prekeys, as `accept`. Draws 32 bytes of *entropy* if the
+        message brings a new ratchet key.
+
+        Raises NotAuthentic, MessageKeyGone (a duplicate, or too late), TooFarAhead, MalformedMessage,
+        UnsupportedVersion; for a PREKEY message also UnknownPreKey, and IdentityChanged if it was made
+        under another identity key; NoActiveSession if nothing here could open it.
+        """
+        if _kind(ciphertext) is CiphertextKind.SIGNAL:
+            return self._decrypt_signal(SignalMessage.parse(ciphertext.body), entropy)
+        message = PreKeyMessage.parse(ciphertext.body)
+        self._require_identity(message.identity_key)
+        ratchet = self._matching(message.version, message.base_key)
+        if ratchet is not None:
+            # A repeated first message: its handshake is done, only the message inside is new.
+            opened = ratchet.plan(message.message, self._peers, entropy)
+            return self._keep(ratchet, opened)
+        self._require_account(account)
+        return self._accept_first(account, message, allow_x3dh, allow_without_spqr, _seconds(now), entropy)
+
+    # What it is.
+
+    @property
+    def local_identity_key(self) -> bytes:
+        """Our identity key, 33 bytes."""
+        return self._local_identity
+
+    @property
+    def remote_identity_key(self) -> bytes:
+        """The peer's identity key, 33 bytes; the same for the session's whole life."""
+        return self._remote_identity
+
+    @property
+    def local(self) -> Address | None:
+        """Our address, if one was given."""
+        return self._local
+
+    @property
+    def remote(self) -> Address | None:
+        """The peer's address, if one was given."""
+        return self._remote
+
+    @property
+    def can_encrypt(self) -> bool:
+        """Whether a ratchet is in use (which may still be too old, see `encrypt`)."""
+        return self._active is not None
+
+    @property
+    def version(self) -> int:
+        """The protocol version in use: 4 (PQXDH) or 3 (X3DH). Raises NoActiveSession."""
+        return self._require_active().version
+
+    @property
+    def remote_registration_id(self) -> int:
+        """The peer device's registration id, as it told. Raises NoActiveSession."""
+        return self._require_active().remote_registration_id
+
+    @property
+    def awaiting_answer(self) -> bool:
+        """Whether messages still carry the handshake, because the peer has not answered. Raises NoActiveSession."""
+        return self._require_active().pending is not None
+
+    @property
+    def one_time_prekey_used(self) -> bool:
+        """Whether the handshake used a one-time prekey of the responder. Raises NoActiveSession."""
+        return self._require_active().one_time_prekey_used
+
+    @property
+    def post_quantum_epoch(self) -> int | None:
+        """Epochs that the post-quantum ratchet has completed; None if it is off. Raises NoActiveSession."""
+        post_quantum = self._require_active().post_quantum
+        return None if post_quantum is None else post_quantum.chains.current_epoch
+
+    @property
+    def archived_count(self) -> int:
+        """How many earlier ratchets are kept for reading, at most 40."""
+        return len(self._archived)
+
+    def __repr__(self) -> str:
+        state = "none in use" if self._active is None else f"version {self._active.version}"
+        return f"Session(remote_identity_key={self._remote_identity.hex()}, {state}, {len(self._archived)} archived)"
+
+    # Stored form.
+
+    def to_bytes(self) -> bytes:
+        """Pack the session, keys included; version 1. Seal it before it is stored."""
+        return pack(
+            [
+                _VERSION,
+                self._local_identity,
+                self._remote_identity,
+                _pack_address(self._local),
+                _pack_address(self._remote),
+                None if self._active is None else self._active.to_packed(),
+                self._archived,
+            ]
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Session:
+        """Undo `to_bytes`. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it.
+
+        An archived ratchet is unpacked when a message asks for it; a damaged one is then passed over.
+        """
+        local_identity, remote_identity, local, remote, active, archived = unpack(
+            data, version=_VERSION, length=6, what="session"
+        )
+        own = take_bytes(local_identity, PUBLIC_KEY_SIZE, "local identity key")
+        return cls(
+            own,
+            take_bytes(remote_identity, PUBLIC_KEY_SIZE, "remote identity key"),
+            _take_address(local),
+            _take_address(remote),
+            None if active is None else Ratchet.from_packed(active, own),
+            [_take_archived(one) for one in take_list(archived, "archived", length_max=ARCHIVED_RATCHETS_MAX)],
+        )
+
+    # Steps.
+
+    def _initiated(
+        self,
+        account: PreKeySource,
+        bundle: PreKeyBundle,
+        allow_x3dh: bool,  # noqa: FBT001 - passed on from the keyword arguments above, as in the steps below
+        without_spqr: bool,  # noqa: FBT001
+        seconds: int,
+        entropy: Entropy,
+        encapsulate: Encapsulate,
+    ) -> Ratchet:
+        started = handshake.initiate(
+            account.identity,
+            account.registration_id,
+            bundle,
+            allow_x3dh=allow_x3dh,
+            entropy=entropy,
+            encapsulate=encapsulate,
+        )
+        forward_max = self._forward_max()
+        double = DoubleRatchet.initiate(
+            started.secrets.root_key,
+            started.secrets.chain_key,
+            bundle.signed_prekey,
+            KeyPair.generate(entropy),
+            forward_max=forward_max,
+        )
+        key = None if without_spqr else started.secrets.post_quantum_key
+        return Ratchet(
+            started.version,
+            started.pending.base_key,
+            bundle.registration_id,
+            double,
+            None if key is None else PostQuantumRatchet.start(key, initiator=True, forward_max=forward_max),
+            started.pending,
+            seconds,
+            bundle.one_time_prekey is not None,
+        )
+
+    def _accept_first(
+        self,
+        account: PreKeySource,
+        message: PreKeyMessage,
+        allow_x3dh: bool,  # noqa: FBT001
+        allow_without_spqr: bool,  # noqa: FBT001
+        seconds: int,
+        entropy: Entropy,
+    ) -> bytes:
+        if message.version != message.message.version:
+            raise NotAuthentic("the first message's versions differ")
+        accepted = handshake.accept(account, message, allow_x3dh=allow_x3dh)
+        forward_max = self._forward_max()
+        key = accepted.secrets.post_quantum_key
+        if key is not None and not message.message.pq_ratchet:
+            if not allow_without_spqr:
+                raise UnsupportedVersion("the peer has no post-quantum ratchet (SPQR), and that was not allowed")
+            key = None
+        ratchet = Ratchet(
+            message.version,
+            message.base_key,
+            message.registration_id,
+            DoubleRatchet.accept(
+                accepted.secrets.root_key,
+                accepted.secrets.chain_key,
+                accepted.signed_prekey,
+                forward_max=forward_max,
+            ),
+            None if key is None else PostQuantumRatchet.start(key, initiator=False, forward_max=forward_max),
+            None,
+            seconds,
+            message.one_time_prekey_id is not None,
+        )
+        opened = ratchet.plan(message.message, self._peers, entropy)
+        # Only now: otherwise anybody could burn one-time keys with forged first messages.
+        account.consume(accepted.use)
+        return self._keep(ratchet, opened)
+
+    def _decrypt_signal(self, message: SignalMessage, entropy: Entropy) -> bytes:
+        failure: RatchetError | None = None
+        active = self._active
+        if active is not None and active.version == message.version:
+            try:
+                opened = active.plan(message, self._peers, entropy)
+            except MessageKeyGone:
+                raise
+            except RatchetError as error:
+                failure = error
+            else:
+                active.commit(opened)
+                return opened.plaintext
+        for archived in self._archived:
+            if archived.version != message.version:
+                continue
+            try:
+                ratchet = self._unpacked(archived)
+                opened = ratchet.plan(message, self._peers, entropy)
+            except CorruptSnapshot:
+                continue  # another one may still open the message
+            except MessageKeyGone:
+                raise
+            except RatchetError as error:
+                failure = failure or error
+            else:
+                return self._keep(ratchet, opened)
+        if failure is None:
+            raise NoActiveSession(f"no ratchet of version {message.version} is here: ask the peer to start afresh")
+        raise failure
+
+    def _keep(self, ratchet: Ratchet, opened: OpenedMessage) -> bytes:
+        ratchet.commit(opened)
+        if ratchet is not self._active:
+            self._activate(ratchet)
+        return opened.plaintext
+
+    def _activate(self, ratchet: Ratchet) -> None:
+        """Put *ratchet* in use and the one before at the head of the archive."""
+        self._archived = [
+            one for one in self._archived if (one.version, one.base_key) != (ratchet.version, ratchet.base_key)
+        ]
+        if self._active is not None:
+            self._archive_active()
+        self._active = ratchet
+
+    def _archive_active(self) -> None:
+        active = self._require_active()
+        active.pending = None  # an archived ratchet initiates nothing any longer
+        packed = pack([_RATCHET_VERSION, active.to_packed()])
+        archived = _Archived(active.version, active.base_key, packed)
+        self._archived = [archived, *self._archived][:ARCHIVED_RATCHETS_MAX]
+
+    def _matching(self, version: int, base_key: bytes) -> Ratchet | None:
+        active = self._active
+        if active is not None and active.version == version and primitives.equal(active.base_key, base_key):
+            return active
+        for archived in self._archived:
+            if archived.version == version and primitives.equal(archived.base_key, base_key):
+                return self._unpacked(archived)
+        return None
+
+    def _unpacked(self, archived: _Archived) -> Ratchet:
+        (packed,) = unpack(archived.packed, version=_RATCHET_VERSION, length=1, what="archived ratchet")
+        return Ratchet.from_packed(packed, self._local_identity)
+
+    def _forward_max(self) -> int:
+        """A session with another device of ours may miss more: the same identity and the same service id."""
+        local = None if self._local is None else self._local.service_id
+        remote = None if self._remote is None else self._remote.service_id
+        own = local is not None and local == remote and self._local_identity == self._remote_identity
+        return SELF_FORWARD_JUMP_MAX if own else FORWARD_JUMP_MAX
+
+    def _require_active(self) -> Ratchet:
+        if self._active is None:
+            raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
+        return self._active
+
+    def _require_identity(self, identity_key: bytes) -> None:
+        if not primitives.equal(identity_key, self._remote_identity):
+            raise IdentityChanged(self._remote_identity, identity_key)
+
+    def _require_account(self, account: PreKeySource) -> None:
+        if account.identity.public_key != self._local_identity:
+            raise InvalidArgument("this session belongs to an account with another identity key")
+
+
+def _kind(ciphertext: Ciphertext) -> CiphertextKind:
+    if not isinstance(ciphertext, Ciphertext):
+        raise InvalidArgument("a ciphertext must be a Ciphertext")
+    try:
+        return CiphertextKind(ciphertext.kind)
+    except ValueError as cause:
+        raise InvalidArgument("a ciphertext's kind is SIGNAL (2) or PREKEY (3)") from cause
+
+
+def _seconds(now: float | None) -> int:
+    return int(time.time() if now is None else now)
+
+
+def _require_addresses(*addresses: object) -> None:
+    if not all(address is None or isinstance(address, Address) for address in addresses):
+        raise InvalidArgument("local and remote are Addresses")
+
+
+def _require_bundle(bundle: object) -> None:
+    if not isinstance(bundle, PreKeyBundle):
+        raise InvalidArgument("a bundle must be a PreKeyBundle")
+
+
+def _pack_address(address: Address | None) -> list[Any] | None:
+    return None if address is None else [address.name, address.device_id]
+
+
+def _take_address(value: object) -> Address | None:
+    if value is None:
+        return None
+    name, device_id = take_list(value, "address", length=2)
+    try:
+        return Address(
+            take_text(name, USER_ID_SIZE_MAX, "address name"),
+            take_int(device_id, DEVICE_ID_MAX, "device id", minimum=1),
+        )
+    except InvalidArgument as cause:
+        raise CorruptSnapshot(f"address: {cause}") from cause
+
+
+def _take_archived(value: object) -> _Archived:
+    version, base_key, packed = take_list(value, "archived ratchet", length=3)
+    if type(packed) is not bytes:
+        raise CorruptSnapshot("archived ratchet: not bytes")
+    return _Archived(
+        take_int(version, VERSION_PQXDH, "archived version"),
+        take_bytes(base_key, PUBLIC_KEY_SIZE, "archived base key"),
+        packed,
+    )
