@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Container
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import CorruptSnapshot, InvalidArgument, UnknownPreKey
 from .keys import Entropy, IdentityKeyPair, KeyPair, SigningKeyPair, draw
@@ -40,6 +40,9 @@ from .prekeys import (
     SignedPreKey,
     require_count,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 __all__ = ["Account"]
 
@@ -217,7 +220,7 @@ class Account:
         """
         require_count(one_time_prekeys, ONE_TIME_PREKEYS_MAX, "one_time_prekeys")
         seconds = _seconds(now)
-        ids = _Ids(self)
+        ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         new = [
             OneTimePreKey(ids.next(), KeyPair.generate(entropy)) for _ in range(one_time_prekeys - len(self._one_time))
         ]
@@ -246,7 +249,7 @@ class Account:
         The replaced ones still open first messages for 30 days.
         """
         seconds = _seconds(now)
-        ids = _Ids(self)
+        ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         signed = SignedPreKey.generate(self._identity, ids.next(), entropy, seconds)
         last_resort = KemPreKey.generate(self._identity, ids.next(), entropy, seconds, last_resort=True)
         self._next_id = ids.following
@@ -268,7 +271,7 @@ class Account:
         """Delete replaced keys 30 days after they were replaced, and what is remembered of their use."""
         for keys in (self._signed, self._last_resort):
             ordered: list[Any] = list(keys.values())
-            for key, successor in zip(ordered, ordered[1:], strict=False):
+            for key, successor in itertools.pairwise(ordered):
                 if successor.created_at + REPLACED_KEY_AGE_S <= seconds:
                     del keys[key.id]
         self._used = {
@@ -276,9 +279,6 @@ class Account:
             for ids, base_keys in self._used.items()
             if ids[0] in self._signed and (ids[1] is None or ids[1] in self._last_resort)
         }
-
-    def _ids_in_use(self) -> list[Container[int]]:
-        return [self._signed, self._last_resort, self._one_time, self._one_time_kem]
 
     # The prekey source of `Session`.
 
@@ -359,9 +359,9 @@ class Account:
 class _Ids:
     """The next prekey ids, 24 bits, skipping those in use; kept by the account only when all went well."""
 
-    def __init__(self, account: Account) -> None:
-        self._in_use = account._ids_in_use()
-        self.following = account._next_id
+    def __init__(self, following: int, *in_use: Container[int]) -> None:
+        self.following = following
+        self._in_use = in_use
 
     def next(self) -> int:
         while any(self.following in keys for keys in self._in_use):

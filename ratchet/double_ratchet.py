@@ -117,7 +117,7 @@ class DoubleRatchet:
                 del self.receiving[next(iter(self.receiving))]
 
     def to_packed(self) -> list[Any]:
-        """The state as plain values for `packing`."""
+        """Return the state as plain values for `packing`."""
         sending = self.sending
         return [
             sending.root_key,

@@ -192,7 +192,7 @@ class IdentityKeyPair:
 
 
 def signed_data(label: str, data: bytes) -> bytes:
-    """Return what a labelled signature covers: ``b"e2ee\\x00" || len(label) || label || data``."""
+    """Return what a labelled signature covers: "e2ee", a zero byte, the label's length in one byte, label, data."""
     encoded = label.encode() if type(label) is str else b""
     if not 1 <= len(encoded) <= 255 or type(data) is not bytes:
         raise InvalidArgument("a signature needs a label of 1 to 255 bytes and data in bytes")

@@ -98,15 +98,14 @@ class SignalMessage:
         end = len(data) - TAG_SIZE
         fields = read_fields(data, 1, end)
         get = fields.get
-        ratchet_key, counter, ciphertext = get(1), get(2), get(4)
-        pq_ratchet, addresses = get(5, b""), get(6)
+        ratchet_key, counter, ciphertext, pq_ratchet, addresses = get(1), get(2), get(4), get(5, b""), get(6)
         if type(ratchet_key) is not bytes or len(ratchet_key) != PUBLIC_KEY_SIZE or ratchet_key[0] != 0x05:
             raise MalformedMessage("a public key is 0x05 and 32 bytes")
         if (
             type(counter) is not int
             or type(ciphertext) is not bytes
             or type(pq_ratchet) is not bytes
-            or (type(addresses) is not bytes and 6 in fields)
+            or (type(addresses) is not bytes and (addresses is not None or 6 in fields))
             or type(get(3, 0)) is not int
         ):
             raise MalformedMessage("a field is missing or of the wrong type")

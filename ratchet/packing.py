@@ -33,7 +33,7 @@ def pack(value: object) -> bytes:
     return packed
 
 
-def _no_extension(code: int, data: bytes) -> NoReturn:
+def _no_extension(code: int, _data: bytes) -> NoReturn:
     raise CorruptSnapshot(f"extension type {code} in packed data")
 
 

@@ -191,7 +191,7 @@ def keys_from_seed(seed: bytes) -> tuple[bytes, bytes, bytes]:
     A signature by the signing key is a valid XEdDSA signature by the X25519 key, made in one
     constant-time call instead of five.
     """
-    edwards, signing = crypto_sign_seed_keypair(seed)
+    _edwards, signing = crypto_sign_seed_keypair(seed)
     private = clamp(sha512(seed).digest()[:32])
     return private, x25519_public(private), signing
 

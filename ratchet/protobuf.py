@@ -68,7 +68,7 @@ def bytes_field(number: int, value: bytes) -> bytes:
     return _ONE_BYTE[number << 3 | 2] + varint(len(value)) + value
 
 
-def read_fields(data: bytes, position: int, end: int) -> Fields:
+def read_fields(data: bytes, position: int, end: int) -> Fields:  # noqa: C901 - one loop, unrolled for one-byte numbers
     """Decode the fields in ``data[position:end]``. Raises MalformedMessage, nothing else."""
     fields: Fields = {}
     try:

@@ -27,7 +27,8 @@ class ChainStep:
         key: bytes,
         number: int,
         skipped: list[bytes],
-        late: bool,  # noqa: FBT001 - positional on the hot path
+        *,
+        late: bool,
     ) -> None:
         self.seed = seed  # 32 bytes, secret
         self.key = key  # the chain key afterwards
@@ -54,12 +55,12 @@ class ReceivingChain:
         expected = self.number
         if number == expected:
             seed, key = chain_step(self.key)
-            return ChainStep(seed, key, number + 1, [], False)
+            return ChainStep(seed, key, number + 1, [], late=False)
         if number < expected:
             kept = self.skipped.get(number)
             if kept is None:
                 raise MessageKeyGone(f"message {number} was received before, or its key is no longer kept")
-            return ChainStep(kept, self.key, number, [], True)
+            return ChainStep(kept, self.key, number, [], late=True)
         if number - expected > forward_max:
             raise TooFarAhead(f"message {number} when {expected} comes next; at most {forward_max} may be missing")
         skipped: list[bytes] = []
@@ -70,7 +71,7 @@ class ReceivingChain:
             if position >= first_kept:
                 skipped.append(seed)
         seed, key = chain_step(key)
-        return ChainStep(seed, key, number + 1, skipped, False)
+        return ChainStep(seed, key, number + 1, skipped, late=False)
 
     def commit(self, step: ChainStep) -> None:
         """Make *step* the state; the oldest skipped seeds beyond 2,000 go."""
@@ -88,7 +89,7 @@ class ReceivingChain:
         self.number = step.number
 
     def to_packed(self) -> list[Any]:
-        """The state as plain values for `packing`."""
+        """Return the state as plain values for `packing`."""
         return [self.key, self.number, pack_positions(self.skipped), b"".join(self.skipped.values())]
 
     @classmethod

@@ -59,7 +59,7 @@ class OwnSenderKey:
 
     @classmethod
     def create(cls, distribution_id: UUID, *, entropy: Entropy = os.urandom) -> OwnSenderKey:
-        """Make a new chain. Draws 4 bytes of *entropy* for the chain id, 32 for the chain key, 32 for the signing key."""
+        """Make a new chain. Draws *entropy*: 4 bytes for its id, 32 for its key, 32 for the signing key."""
         if not isinstance(distribution_id, UUID):
             raise InvalidArgument("a distribution id is a UUID")
         chain_id = int.from_bytes(draw(entropy, 4), "big") & _CHAIN_ID_MASK

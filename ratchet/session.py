@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import handshake, primitives
 from .double_ratchet import DoubleRatchet
@@ -18,7 +18,6 @@ from .errors import (
     RatchetError,
     UnsupportedVersion,
 )
-from .handshake import Encapsulate
 from .keys import PUBLIC_KEY_SIZE, Address, Entropy, KeyPair
 from .limits import (
     ARCHIVED_RATCHETS_MAX,
@@ -34,6 +33,11 @@ from .packing import pack, take_bytes, take_int, take_list, take_text, unpack
 from .prekeys import PreKeyBundle, PreKeySource
 from .spqr.ratchet import PostQuantumRatchet
 from .triple_ratchet import OpenedMessage, Peers, Ratchet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .handshake import Encapsulate
 
 __all__ = ["Session"]
 
@@ -78,7 +82,7 @@ class Session:
     # Starting.
 
     @classmethod
-    def initiate(
+    def initiate(  # noqa: PLR0913 - two things to start from, and seven named options
         cls,
         account: PreKeySource,
         bundle: PreKeyBundle,
@@ -396,34 +400,28 @@ class Session:
 
     def _decrypt_signal(self, message: SignalMessage, entropy: Entropy) -> bytes:
         failure: RatchetError | None = None
-        active = self._active
-        if active is not None and active.version == message.version:
+        for ratchet in self._candidates(message.version):
             try:
-                opened = active.plan(message, self._peers, entropy)
-            except MessageKeyGone:
-                raise
-            except RatchetError as error:
-                failure = error
-            else:
-                active.commit(opened)
-                return opened.plaintext
-        for archived in self._archived:
-            if archived.version != message.version:
-                continue
-            try:
-                ratchet = self._unpacked(archived)
                 opened = ratchet.plan(message, self._peers, entropy)
-            except CorruptSnapshot:
-                continue  # another one may still open the message
             except MessageKeyGone:
-                raise
+                raise  # the ratchet is the right one: no other can open the message
             except RatchetError as error:
                 failure = failure or error
             else:
                 return self._keep(ratchet, opened)
-        if failure is None:
-            raise NoActiveSession(f"no ratchet of version {message.version} is here: ask the peer to start afresh")
-        raise failure
+        raise failure or NoActiveSession(f"no ratchet of version {message.version} is here: let the peer start afresh")
+
+    def _candidates(self, version: int) -> Iterator[Ratchet]:
+        """The ratchets that may open a message of *version*: the one in use, then the archived ones."""
+        if self._active is not None and self._active.version == version:
+            yield self._active
+        for archived in self._archived:
+            if archived.version == version:
+                try:
+                    ratchet = self._unpacked(archived)
+                except CorruptSnapshot:
+                    continue  # another one may still open the message
+                yield ratchet
 
     def _keep(self, ratchet: Ratchet, opened: OpenedMessage) -> bytes:
         ratchet.commit(opened)

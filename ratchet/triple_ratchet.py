@@ -6,7 +6,7 @@ salt. `encrypt` and `plan` + `commit` keep the rule of the package: whatever is 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import chains
 from .double_ratchet import DoubleRatchet, ReceivingStep, SendingHalf
@@ -24,8 +24,10 @@ from .messages import (
 )
 from .packing import take_bool, take_bytes, take_int, take_list, take_optional_bytes
 from .primitives import equal
-from .spqr.chain import ReceivingStep as PostQuantumKeyStep
 from .spqr.ratchet import BraidStep, PostQuantumRatchet
+
+if TYPE_CHECKING:
+    from .spqr.chain import ReceivingStep as PostQuantumKeyStep
 
 __all__ = ["OpenedMessage", "Peers", "Ratchet"]
 
@@ -165,7 +167,7 @@ class Ratchet:
         self.pending = None
 
     def to_packed(self) -> list[Any]:
-        """The state as plain values for `packing`."""
+        """Return the state as plain values for `packing`."""
         pending = self.pending
         return [
             self.version,

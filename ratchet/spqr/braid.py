@@ -25,17 +25,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from ..errors import NotAuthentic
-from ..keys import Entropy, draw
-from ..labels import BRAID_AUTHENTICATOR, BRAID_CIPHERTEXT, BRAID_EPOCH_SECRET, BRAID_HEADER
-from ..primitives import (
-    KEM_SEED_SIZE,
-    equal,
-    hkdf_sha256,
-    hmac_sha256,
-    kem_768_decapsulate,
-    kem_768_public,
-)
+from ratchet.errors import NotAuthentic
+from ratchet.keys import Entropy, draw
+from ratchet.labels import BRAID_AUTHENTICATOR, BRAID_CIPHERTEXT, BRAID_EPOCH_SECRET, BRAID_HEADER
+from ratchet.primitives import KEM_SEED_SIZE, equal, hkdf_sha256, hmac_sha256, kem_768_decapsulate, kem_768_public
+
 from .erasure import Decoder
 from .kem import (
     CIPHERTEXT_1_SIZE,
@@ -74,11 +68,11 @@ class Authenticator:
         return Authenticator(derived[:32], derived[32:])
 
     def header_tag(self, epoch: int, header: bytes) -> bytes:
-        """The tag, 32 bytes, of the key holder's header."""
+        """Return the tag, 32 bytes, of the key holder's header."""
         return hmac_sha256(self.mac, BRAID_HEADER + epoch.to_bytes(8, "big") + header)
 
     def ciphertext_tag(self, epoch: int, ciphertext: bytes) -> bytes:
-        """The tag, 32 bytes, of both ciphertext parts; made after this epoch's `update`."""
+        """Return the tag, 32 bytes, of both ciphertext parts; made after this epoch's `update`."""
         return hmac_sha256(self.mac, BRAID_CIPHERTEXT + epoch.to_bytes(8, "big") + ciphertext)
 
 
@@ -144,7 +138,7 @@ class KeysSampled(BraidState):
         return self.signed_header
 
     def receive(self, message: BraidMessage) -> tuple[BraidState, bytes | None]:
-        """A first part of ct1 shows that the header has arrived."""
+        """Take the first part of ct1 as the sign that the header has arrived."""
         if message.type != CT1:
             return self, None
         _header, vector = split_key(kem_768_public(self.seed))
@@ -191,7 +185,7 @@ class Ct1Received(BraidState):
         return self.vector
 
     def receive(self, message: BraidMessage) -> tuple[BraidState, bytes | None]:
-        """A first part of ct2 shows that the vector has arrived."""
+        """Take the first part of ct2 as the sign that the vector has arrived."""
         if message.type != CT2:
             return self, None
         decoder = Decoder(SIGNED_CIPHERTEXT_2_SIZE, {})
@@ -320,7 +314,7 @@ class EkReceivedCt1Sampled(BraidState):
         return self.ciphertext_1
 
     def receive(self, message: BraidMessage) -> tuple[BraidState, bytes | None]:
-        """Either acknowledgement of ct1 ends its stream; requiring one of the two kinds could deadlock."""
+        """End the stream of ct1 at either acknowledgement; requiring one of the two kinds could deadlock."""
         if message.type in (CT1_ACK, EK_CT1_ACK):
             return Ct2Sampled(self.epoch, self.authenticator, self.signed_ciphertext_2), None
         return self, None
@@ -357,12 +351,12 @@ class Ct2Sampled(BraidState):
         return self.signed_ciphertext_2
 
     def next_epoch(self) -> KeysUnsampled:
-        """The state after a message of the next epoch: roles have swapped."""
+        """Return the state after a message of the next epoch: roles have swapped."""
         return KeysUnsampled(self.epoch + 1, self.authenticator)
 
 
 def first_state(authentication_key: bytes, *, initiator: bool) -> BraidState:
-    """The initiator of the session holds the keys of epoch 1."""
+    """Return the state of epoch 1, whose keys the initiator of the session holds."""
     authenticator = Authenticator.start(authentication_key)
     if initiator:
         return KeysUnsampled(1, authenticator)

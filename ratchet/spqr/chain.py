@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..errors import CorruptSnapshot, MalformedMessage, MessageKeyGone, NoActiveSession, TooFarAhead
-from ..labels import SPQR_ADD_EPOCH, SPQR_CHAIN_NEXT, SPQR_CHAIN_START
-from ..limits import COUNTER_MAX, SELF_FORWARD_JUMP_MAX, SKIPPED_KEYS_MAX
-from ..packing import pack_positions, take_bool, take_bytes, take_int, take_list, take_positions
-from ..primitives import hkdf_sha256
+from ratchet.errors import CorruptSnapshot, MalformedMessage, MessageKeyGone, NoActiveSession, TooFarAhead
+from ratchet.labels import SPQR_ADD_EPOCH, SPQR_CHAIN_NEXT, SPQR_CHAIN_START
+from ratchet.limits import COUNTER_MAX, SELF_FORWARD_JUMP_MAX, SKIPPED_KEYS_MAX
+from ratchet.packing import pack_positions, take_bool, take_bytes, take_int, take_list, take_positions
+from ratchet.primitives import hkdf_sha256
 
 __all__ = ["EpochChains", "ReceivingStep"]
 
@@ -58,7 +58,8 @@ class ReceivingStep:
         chain_key: bytes,
         index: int,
         skipped: list[bytes],
-        late: bool,  # noqa: FBT001 - positional on the hot path
+        *,
+        late: bool,
     ) -> None:
         self.link = link
         self.key = key
@@ -144,14 +145,14 @@ class EpochChains:
         last = link.receiving_index
         if index == last + 1:
             chain_key, key = _step(link.receiving_key, index)
-            return ReceivingStep(link, key, chain_key, index, [], False)
+            return ReceivingStep(link, key, chain_key, index, [], late=False)
         if index <= last:
             if index == 0:
                 raise MalformedMessage("index 0 would mean a message without post-quantum key")
             late = link.skipped.get(index)
             if late is None:
                 raise MessageKeyGone(f"key {index} was used before, or is no longer kept")
-            return ReceivingStep(link, late, link.receiving_key, index, [], True)
+            return ReceivingStep(link, late, link.receiving_key, index, [], late=True)
         if index - last > self.forward_max:
             raise TooFarAhead(f"key {index} after {last}; at most {self.forward_max} may be missing")
         skipped: list[bytes] = []
@@ -162,7 +163,7 @@ class EpochChains:
             if position >= first_kept:
                 skipped.append(key)
         chain_key, key = _step(chain_key, index)
-        return ReceivingStep(link, key, chain_key, index, skipped, False)
+        return ReceivingStep(link, key, chain_key, index, skipped, late=False)
 
     @staticmethod
     def commit_receive(step: ReceivingStep) -> None:
@@ -189,7 +190,7 @@ class EpochChains:
         link.receiving_index = index
 
     def to_packed(self) -> list[Any]:
-        """The state as plain values for `packing`."""
+        """Return the state as plain values for `packing`."""
         return [
             self.current_epoch,
             self.sending_epoch,

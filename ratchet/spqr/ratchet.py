@@ -6,17 +6,20 @@ epoch), so the caller takes the key, checks the tag, decrypts, and only then let
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import MalformedMessage, UnsupportedVersion
-from ..keys import Entropy
-from ..limits import CHUNK_INDEX_MAX
-from ..packing import take_int, take_list
+from ratchet.errors import MalformedMessage, UnsupportedVersion
+from ratchet.limits import CHUNK_INDEX_MAX
+from ratchet.packing import take_int, take_list
+
 from .braid import BraidState, Ct2Sampled, first_state
 from .chain import EpochChains, Link, ReceivingStep
 from .erasure import encode_chunk
 from .snapshot import pack_state, state_from_packed
 from .wire import BraidMessage, encode_braid_message
+
+if TYPE_CHECKING:
+    from ratchet.keys import Entropy
 
 __all__ = ["PostQuantumRatchet"]
 
@@ -139,7 +142,7 @@ class PostQuantumRatchet:
         self.state = braid_step.state
 
     def to_packed(self) -> list[Any]:
-        """The state as plain values for `packing`."""
+        """Return the state as plain values for `packing`."""
         return [self.chains.to_packed(), pack_state(self.state), self.next_chunk]
 
     @classmethod

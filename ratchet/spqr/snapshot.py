@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import CorruptSnapshot
-from ..limits import CHUNK_INDEX_MAX
-from ..packing import take_bytes, take_int, take_list
-from ..primitives import KEM_SEED_SIZE
+from ratchet.errors import CorruptSnapshot
+from ratchet.limits import CHUNK_INDEX_MAX
+from ratchet.packing import take_bytes, take_int, take_list
+from ratchet.primitives import KEM_SEED_SIZE
+
 from . import braid
 from .chain import EPOCH_MAX
 from .erasure import CHUNK_SIZE, Decoder
 from .kem import CIPHERTEXT_1_SIZE, HEADER_SIZE, VECTOR_SIZE
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["pack_state", "state_from_packed"]
 
 
-def pack_state(state: braid.BraidState) -> list[Any]:
-    """The state as plain values for `packing`."""
+def pack_state(state: braid.BraidState) -> list[Any]:  # noqa: PLR0911 - one line for each of the eleven states
+    """Return the state as plain values for `packing`."""
     head = [_NUMBERS[type(state)], state.epoch, state.authenticator.root, state.authenticator.mac]
     match state:
         case braid.KeysSampled():

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..errors import MalformedMessage, UnsupportedVersion
-from ..limits import CHUNK_INDEX_MAX, COUNTER_MAX
-from ..protobuf import read_varint, varint
+from ratchet.errors import MalformedMessage, UnsupportedVersion
+from ratchet.limits import CHUNK_INDEX_MAX, COUNTER_MAX
+from ratchet.protobuf import read_varint, varint
+
 from .erasure import CHUNK_SIZE
 
 __all__ = ["NONE", "SPQR_VERSION", "BraidMessage"]
