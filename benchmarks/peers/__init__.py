@@ -1,0 +1,1 @@
+"""Who is measured: one module for each library, and one for the bare primitives."""
