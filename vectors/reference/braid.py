@@ -117,6 +117,12 @@ class Braid:
         encoder = self._encoders.get(message_type)
         return message_type, None if encoder is None else encoder.next_chunk(), emitted
 
+    def skip(self, count: int) -> None:
+        """Pass over *count* further messages of the state in which `send` has left this side."""
+        encoder = self._encoders.get(SENDS[self.state])
+        if encoder is not None:
+            encoder.skip(count)
+
     def _sample_keys(self, seed: bytes) -> None:
         self._keys = kem.braid_key_pair(seed)
         header = self._keys.header

@@ -117,7 +117,9 @@ class Trace:
 class Ratchet:
     """Both directions, from one side."""
 
-    def __init__(self, parties: Parties, agreement: Agreement, base_key: bytes, *, is_initiator: bool) -> None:
+    def __init__(
+        self, parties: Parties, agreement: Agreement, base_key: bytes, *, is_initiator: bool, with_pq: bool = True
+    ) -> None:
         self.version = 3 if agreement.pq_auth_key is None else 4
         self.base_key = base_key
         self._parties = parties
@@ -126,7 +128,7 @@ class Ratchet:
         self._receiving: list[ReceivingChain] = []  # oldest first
         self._sending_counter = 0
         self._pq = None
-        if agreement.pq_auth_key is not None:
+        if agreement.pq_auth_key is not None and with_pq:
             self._pq = PostQuantumRatchet(agreement.pq_auth_key, is_a=is_initiator, unlimited=parties.is_self)
         self.trace: Trace | None = None
         self._sending_pair: KeyPair
@@ -134,18 +136,27 @@ class Ratchet:
 
     @classmethod
     def initiate(
-        cls, parties: Parties, agreement: Agreement, *, base_key: bytes, signed_prekey: bytes, ratchet_pair: KeyPair
+        cls,
+        parties: Parties,
+        agreement: Agreement,
+        *,
+        base_key: bytes,
+        signed_prekey: bytes,
+        ratchet_pair: KeyPair,
+        with_pq: bool,
     ) -> Ratchet:
         """Make the initiator's ratchet."""
-        ratchet = cls(parties, agreement, base_key, is_initiator=True)
+        ratchet = cls(parties, agreement, base_key, is_initiator=True, with_pq=with_pq)
         ratchet._receiving.append(ReceivingChain(signed_prekey, agreement.chain_key))
         ratchet._start_sending(ratchet_pair, signed_prekey)
         return ratchet
 
     @classmethod
-    def accept(cls, parties: Parties, agreement: Agreement, *, base_key: bytes, signed_pair: KeyPair) -> Ratchet:
+    def accept(
+        cls, parties: Parties, agreement: Agreement, *, base_key: bytes, signed_pair: KeyPair, with_pq: bool
+    ) -> Ratchet:
         """Make the responder's ratchet; its first sending chain is the handshake's."""
-        ratchet = cls(parties, agreement, base_key, is_initiator=False)
+        ratchet = cls(parties, agreement, base_key, is_initiator=False, with_pq=with_pq)
         ratchet._sending_pair, ratchet._sending_chain_key = signed_pair, agreement.chain_key
         return ratchet
 
@@ -178,6 +189,14 @@ class Ratchet:
         self.trace = Trace(self._root_key, seed, pq_key, keys)
         mac = hmac_sha256(keys.mac_key, self._parties.mac_prefix(sending=True) + unauthenticated)
         return unauthenticated + mac[:MAC_SIZE]
+
+    def skip(self, count: int, entropy: Callable[[int], bytes]) -> None:
+        """Encrypt *count* (at least 1) messages that are lost. Only the first can draw entropy."""
+        if self._pq is not None:
+            self._pq.skip(count, entropy)
+        for _ in range(count):
+            self._sending_chain_key = chains.chain_step(self._sending_chain_key)[1]
+        self._sending_counter += count
 
     def decrypt(self, message: SignalMessage, entropy: Callable[[int], bytes]) -> tuple[Ratchet, bytes]:
         """Return (the ratchet afterwards, plaintext); this one is left as it is. Raises Refused.

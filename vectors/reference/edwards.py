@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from vectors.reference.faults import Fault, Refused
+from vectors.reference.primitives import clamp
 
 P: Final = 2**255 - 19  # the field
 Q: Final = 2**252 + 27742317777372353535851937790883648493  # the order of the base point
@@ -108,13 +109,33 @@ def sign(private_key: bytes, message: bytes, randomness: bytes) -> bytes:
     As libsignal does it: the Edwards public key keeps its own sign, and the signature carries that bit.
     """
     a = _little(private_key) % Q
-    public = (BASE * a).compress()
     r = _hash_to_scalar(NONCE_PREFIX, private_key, message, randomness)
+    return _signature(a, r, message)
+
+
+def _signature(a: int, r: int, message: bytes) -> bytes:
+    public = (BASE * a).compress()
     commitment = (BASE * r).compress()
     h = _hash_to_scalar(commitment, public, message)
     signature = bytearray(commitment + ((r + h * a) % Q).to_bytes(32, "little"))
     signature[63] |= public[31] & SIGN_BIT
     return bytes(signature)
+
+
+def sign_with_seed(seed: bytes, message: bytes) -> bytes:
+    """Return the signature of a key pair that was made from a 32-byte Ed25519 seed (RFC 8032, section 5.1.6).
+
+    The X25519 private key is clamp(SHA-512(seed)[:32]); the nonce needs no randomness; the sign bit is kept as above.
+    """
+    expanded = hashlib.sha512(seed).digest()
+    a = _little(private_key_of_seed(seed)) % Q
+    r = _hash_to_scalar(expanded[32:], message)
+    return _signature(a, r, message)
+
+
+def private_key_of_seed(seed: bytes) -> bytes:
+    """Return the X25519 private key of a key pair that was made from a 32-byte Ed25519 seed."""
+    return clamp(hashlib.sha512(seed).digest()[:32])
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> None:

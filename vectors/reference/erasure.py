@@ -69,6 +69,10 @@ class Encoder:
         self._next_index = (index + 1) % CHUNK_INDEX_END
         return index, interpolate(self._chunks, index)
 
+    def skip(self, count: int) -> None:
+        """Pass over *count* chunks without computing them."""
+        self._next_index = (self._next_index + count) % CHUNK_INDEX_END
+
 
 class Decoder:
     """Collects chunks until the blob is known."""

@@ -12,6 +12,8 @@ from vectors.reference.messages import DistributionMessage, SenderKeyMessage
 from vectors.reference.primitives import aes_cbc_decrypt, aes_cbc_encrypt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vectors.reference.handshake import KeyPair
 
 FORWARD_JUMP_MAX: Final = 25_000
@@ -20,13 +22,21 @@ STATES_MAX: Final = 5
 
 
 class OwnSenderKey:
-    """A sender's own chain."""
+    """A sender's own chain. *signing_seed* is what the signing key was made from, if that was an Ed25519 seed."""
 
-    def __init__(self, distribution_id: bytes, chain_id: int, chain_key: bytes, signing: KeyPair) -> None:
+    def __init__(
+        self,
+        distribution_id: bytes,
+        chain_id: int,
+        chain_key: bytes,
+        signing: KeyPair,
+        signing_seed: bytes | None = None,
+    ) -> None:
         self._distribution_id = distribution_id
         self._chain_id = chain_id
         self._chain_key = chain_key
         self._signing = signing
+        self._signing_seed = signing_seed
         self._iteration = 0
 
     def distribution_message(self) -> bytes:
@@ -41,8 +51,8 @@ class OwnSenderKey:
             self._chain_key = chains.chain_step(self._chain_key)[1]
         self._iteration += count
 
-    def encrypt(self, plaintext: bytes, randomness: bytes) -> bytes:
-        """Return the wire form of the next message, signed with 64 bytes of randomness."""
+    def encrypt(self, plaintext: bytes, entropy: Callable[[int], bytes]) -> bytes:
+        """Return the wire form of the next message. Entropy: 64 bytes for the signature, none if a seed makes it."""
         seed, self._chain_key = chains.chain_step(self._chain_key)
         initial_vector, cipher_key = chains.sender_message_keys(seed)
         signed = messages.encode_sender_key_message(
@@ -52,7 +62,9 @@ class OwnSenderKey:
             ciphertext=aes_cbc_encrypt(cipher_key, initial_vector, plaintext),
         )
         self._iteration += 1
-        return signed + edwards.sign(self._signing.private, signed, randomness)
+        if self._signing_seed is not None:
+            return signed + edwards.sign_with_seed(self._signing_seed, signed)
+        return signed + edwards.sign(self._signing.private, signed, entropy(edwards.SIGNATURE_SIZE))
 
 
 @dataclass(slots=True)

@@ -53,17 +53,34 @@ class Encapsulation:
 class Session:
     """One device's side of everything with one peer device."""
 
-    def __init__(self, own: PreKeys, local: Address | None, remote: Address | None, *, allow_x3dh: bool) -> None:
+    def __init__(
+        self,
+        own: PreKeys,
+        local: Address | None,
+        remote: Address | None,
+        *,
+        allow_x3dh: bool,
+        allow_without_spqr: bool = False,
+    ) -> None:
         self._own = own
         self._local = local
         self._remote = remote
         self._allow_x3dh = allow_x3dh
+        self._allow_without_spqr = allow_without_spqr
         self._current: Held | None = None
         self._archived: list[Held] = []  # newest first
 
     # Starting
 
-    def initiate(self, bundle: Bundle, encapsulation: Encapsulation | None, entropy: Entropy, now: float) -> None:
+    def initiate(
+        self,
+        bundle: Bundle,
+        encapsulation: Encapsulation | None,
+        entropy: Entropy,
+        now: float,
+        *,
+        with_pq: bool = True,
+    ) -> None:
         """Archive the current ratchet and start another. Entropy: base key 32, ratchet key 32. Raises Refused."""
         bundle.check()
         if bundle.version == 3 and not self._allow_x3dh:
@@ -78,6 +95,7 @@ class Session:
             base_key=base.public,
             signed_prekey=bundle.signed_prekey,
             ratchet_pair=ratchet_pair,
+            with_pq=with_pq,
         )
         ciphertext = None if encapsulation is None else encapsulation.ciphertext
         pending = Pending(bundle.one_time_prekey_id, bundle.signed_prekey_id, bundle.kem_prekey_id, ciphertext, now)
@@ -89,6 +107,11 @@ class Session:
         if self._current is not None:
             self._archived = [Held(self._current.ratchet, None), *self._archived][:ARCHIVED_MAX]
             self._current = None
+
+    def forget(self) -> None:
+        """Drop everything shared with the peer, as if its record were lost; the own prekeys stay as they are."""
+        self._current = None
+        self._archived = []
 
     def _parties(self, remote_identity: bytes) -> Parties:
         return Parties(self._own.identity.public, remote_identity, self._local, self._remote)
@@ -108,8 +131,7 @@ class Session:
         pending = None if self._current is None else self._current.pending
         if pending is None:
             return SIGNAL, ratchet.encrypt(plaintext, entropy, with_addresses=False)
-        if now - pending.created > UNANSWERED_AGE_MAX:
-            raise Refused(Fault.NO_SESSION)
+        self._check_age(now)
         return PREKEY, PreKeyMessage(
             version=ratchet.version,
             registration_id=self._own.registration_id,
@@ -121,6 +143,16 @@ class Session:
             identity_key=self._own.identity.public,
             message=ratchet.encrypt(plaintext, entropy, with_addresses=True),
         ).encode()
+
+    def skip(self, count: int, entropy: Entropy, now: float) -> None:
+        """Encrypt *count* (at least 1) messages that are lost. Raises Refused(NO_SESSION)."""
+        self._check_age(now)
+        self.ratchet.skip(count, entropy)
+
+    def _check_age(self, now: float) -> None:
+        pending = None if self._current is None else self._current.pending
+        if pending is not None and now - pending.created > UNANSWERED_AGE_MAX:
+            raise Refused(Fault.NO_SESSION)
 
     # Receiving
 
@@ -163,9 +195,12 @@ class Session:
                 return plaintext
         if first.version == 3 and not self._allow_x3dh:
             raise Refused(Fault.X3DH_REFUSED)
+        with_pq = bool(message.pq_ratchet)
+        if first.version == 4 and not with_pq and not self._allow_without_spqr:
+            raise Refused(Fault.PQ_VERSION)
         agreement, signed = self._own.respond(first)
         parties = self._parties(first.identity_key)
-        ratchet = Ratchet.accept(parties, agreement, base_key=first.base_key, signed_pair=signed)
+        ratchet = Ratchet.accept(parties, agreement, base_key=first.base_key, signed_pair=signed, with_pq=with_pq)
         after, plaintext = ratchet.decrypt(message, entropy)
         self.archive()
         self._current = Held(after, None)

@@ -92,22 +92,30 @@ class PostQuantumRatchet:
     def __init__(self, auth_key: bytes, *, is_a: bool, unlimited: bool = False) -> None:
         self.braid = Braid(auth_key, is_a=is_a)
         self.chains = EpochChains(auth_key, is_a=is_a)
+        self.emitted: EpochSecret | None = None  # by the last message
         self._unlimited = unlimited  # a session with oneself has no limit on lost messages
 
     def send(self, entropy: Callable[[int], bytes]) -> tuple[bytes, bytes]:
         """Return (bytes for field 5, 32-byte key)."""
         epoch = self.braid.epoch
-        message_type, chunk, emitted = self.braid.send(entropy)
-        if emitted is not None:
-            self.chains.add_epoch(emitted)
+        message_type, chunk, self.emitted = self.braid.send(entropy)
+        if self.emitted is not None:
+            self.chains.add_epoch(self.emitted)
         index, key = self.chains.sending_key(epoch - 1)
         return PqMessage(epoch, index, message_type, chunk).encode(), key
+
+    def skip(self, count: int, entropy: Callable[[int], bytes]) -> None:
+        """Send *count* (at least 1) messages that are lost. Only the first can draw entropy."""
+        self.send(entropy)
+        self.braid.skip(count - 1)
+        for _ in range(count - 1):
+            self.chains.sending_key(self.braid.epoch - 1)
 
     def receive(self, data: bytes) -> bytes:
         """Return the 32-byte key for a message with this field 5. Raises Refused, and is then of no more use."""
         message = PqMessage.decode(data)
         key = self.chains.receiving_key(message.epoch - 1, message.index, unlimited=self._unlimited)
-        emitted = self.braid.receive(message.epoch, message.type, message.chunk)
-        if emitted is not None:
-            self.chains.add_epoch(emitted)
+        self.emitted = self.braid.receive(message.epoch, message.type, message.chunk)
+        if self.emitted is not None:
+            self.chains.add_epoch(self.emitted)
         return key

@@ -1,0 +1,222 @@
+"""Conversations as they are made: `ratchet` takes each step, the script writes it down."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from typing import TYPE_CHECKING, Final, Self
+
+import ratchet
+from vectors.generators.dice import Dice, RecordingEntropy
+from vectors.ours import conversation as ours
+from vectors.reference import kem
+from vectors.reference.replay_conversation import Conversation as ReferenceConversation
+from vectors.reference.replay_conversation import trace_json
+
+if TYPE_CHECKING:
+    from vectors.files import Json
+
+ONE_TIME_PREKEYS: Final = 1  # of each kind, for each party
+
+
+class Script:
+    """Two parties, alice and bob, their sessions, and the steps so far."""
+
+    def __init__(self, parties: Json, bundles: dict[str, dict[str, Json]], dice: Dice) -> None:
+        self.parties = parties
+        self.bundles = bundles  # by party and variant
+        self.steps: list[Json] = []
+        self._dice = dice
+        self._ours = ours.Conversation.of(parties)
+        self._message_count = 0
+
+    @classmethod
+    def start(cls, name: str, *, names: tuple[str, str] | None = None, options: Json | None = None) -> Self:
+        """Make both parties from dice of this name; *options* go into both."""
+        dice = Dice(f"conversation {name}")
+        parties, bundles = {}, {}
+        for position, party in enumerate(("alice", "bob")):
+            address = {"name": names[position] if names else service_id(dice), "device_id": position + 1}
+            parties[party], bundles[party] = make_party(dice, address, options or {})
+        return cls(parties, bundles, dice)
+
+    def test(self) -> Json:
+        """Return the content of a conversation's test."""
+        return {"parties": self.parties, "steps": self.steps}
+
+    @property
+    def dice(self) -> Dice:
+        """The dice of this script."""
+        return self._dice
+
+    @property
+    def ratchet_parties(self) -> dict[str, ours.Party]:
+        """The live objects."""
+        return self._ours.parties
+
+    @property
+    def last_message(self) -> int:
+        """The number of the message encrypted last."""
+        return self._message_count - 1
+
+    def initiate(self, by: str, variant: str = "full", **extra: object) -> Self:
+        """Start a session from the peer's bundle of this variant."""
+        bundle = self.bundles[_peer(by)][variant]
+        step: Json = {"by": by, "do": "initiate", "bundle": bundle, **extra}
+        if "kem_prekey" in bundle:
+            randomness = self._dice.bytes(kem.RANDOMNESS_SIZE)
+            ciphertext, secret = kem.kyber1024_encapsulate(bytes.fromhex(bundle["kem_prekey"])[1:], randomness)
+            step["encapsulation"] = {
+                "randomness": randomness.hex(),
+                "ciphertext": "08" + ciphertext.hex(),
+                "secret": secret.hex(),
+            }
+        return self._take(step)
+
+    def encrypt(self, by: str, plaintext: bytes | None = None, **extra: object) -> int:
+        """Encrypt a text (or a random one); return the message's number."""
+        if plaintext is None:
+            plaintext = self._dice.bytes(self._dice.below(12))
+        session = self._ours.parties[by].session
+        if session is None:
+            raise ratchet.NoActiveSession("nobody has started a session")
+        entropy = RecordingEntropy(self._dice)
+        made = session.encrypt(plaintext, now=0, entropy=entropy)
+        step: Json = {"by": by, "do": "encrypt", "plaintext": plaintext.hex(), **extra}
+        if entropy.drawn:
+            step["entropy"] = entropy.drawn
+        step |= {"kind": int(made.kind), "body": made.body.hex()}
+        self._ours.messages.append((made, plaintext))
+        self.steps.append(step)
+        self._message_count += 1
+        return self.last_message
+
+    def decrypt(self, by: str, message: int) -> Self:
+        """Deliver a message."""
+        return self._take({"by": by, "do": "decrypt", "message": message})
+
+    def skip(self, by: str, count: int) -> Self:
+        """Encrypt messages that are lost."""
+        return self._take({"by": by, "do": "skip", "count": count})
+
+    def archive(self, by: str) -> Self:
+        """Stop sending with the current ratchet."""
+        return self._take({"by": by, "do": "archive"})
+
+    def say(self, by: str, plaintext: bytes | None = None) -> Self:
+        """Encrypt and deliver at once."""
+        message = self.encrypt(by, plaintext)
+        return self.decrypt(_peer(by), message)
+
+    def rejected(self, step: Json) -> Json:
+        """Return *step* after checking that `ratchet` refuses it so, on a copy of what is."""
+        self._ours.fork().run([step])
+        return step
+
+    def encrypted_body(self, message: int) -> bytes:
+        """Return a message's wire form."""
+        return self._ours.messages[message][0].body
+
+    def snapshot(self, party: str, what: str) -> Json:
+        """Return the stored form of a live object, for a snapshot after the steps so far."""
+        live = self._ours.parties[party]
+        packed = live.session if what == "session" else live.prekeys
+        if not isinstance(packed, ratchet.Session | ratchet.Account):
+            raise TypeError(f"{party} has no {what} to store")
+        return {"after": len(self.steps), "party": party, "object": what, "bytes": packed.to_bytes().hex()}
+
+    def reference(self) -> ReferenceConversation:
+        """Return the reference implementation in the same place: for what no honest program sends."""
+        conversation = ReferenceConversation(copy.deepcopy(self.parties))
+        conversation.run(self.steps)
+        return conversation
+
+    def with_traces(self) -> Self:
+        """Add the secrets behind every message, which the reference implementation knows."""
+        conversation = ReferenceConversation(copy.deepcopy(self.parties))
+        for step in self.steps:
+            conversation.run([step])
+            trace = conversation.sessions[step["by"]].ratchet.trace if step["do"] in ("encrypt", "decrypt") else None
+            if trace is not None:
+                step["trace"] = trace_json(trace)
+        return self
+
+    def _take(self, step: Json) -> Self:
+        entropy = RecordingEntropy(self._dice)
+        self._ours.act(step, entropy)
+        if entropy.drawn:
+            step["entropy"] = entropy.drawn
+        self.steps.append(step)
+        return self
+
+
+def _peer(party: str) -> str:
+    return {"alice": "bob", "bob": "alice"}[party]
+
+
+def service_id(dice: Dice) -> str:
+    """Return a random UUID."""
+    return str(uuid.UUID(bytes=dice.bytes(16), version=4))
+
+
+def make_party(dice: Dice, address: Json, options: Json) -> tuple[Json, dict[str, Json]]:
+    """Make an account; return its secrets as a vector states them, and its bundles by variant."""
+    account = ratchet.Account.create(one_time_prekeys=ONE_TIME_PREKEYS, entropy=dice.bytes, now=0)
+    public = account.published_prekeys()
+    if public.signed_prekey is None or public.last_resort_kem_prekey is None:
+        raise RuntimeError("a new account publishes everything")
+    device_id = address["device_id"]
+    signed = account.signed_prekey(public.signed_prekey.id)
+    kem_ids = [prekey.id for prekey in (*public.one_time_kem_prekeys, public.last_resort_kem_prekey)]
+    party = {
+        "address": address,
+        "registration_id": account.registration_id,
+        "identity_key": account.identity_key.hex(),
+        "identity_private": account.identity.private_key.hex(),
+        "signed_prekeys": [{"id": signed.id, "private": signed.pair.private.hex()}],
+        "one_time_prekeys": [
+            {"id": prekey.id, "private": account.one_time_prekey(prekey.id).pair.private.hex()}
+            for prekey in public.one_time_prekeys
+        ],
+        "kem_prekeys": [
+            {
+                "id": prekey_id,
+                "seed": account.kem_prekey(prekey_id).seed.hex(),
+                "last_resort": account.kem_prekey(prekey_id).last_resort,
+            }
+            for prekey_id in kem_ids
+        ],
+        **options,
+    }
+    bundles = {
+        "full": bundle_json(account.bundle(device_id)),
+        "last_resort": bundle_json(account.bundle(device_id, one_time=False)),
+        "x3dh": bundle_json(
+            ratchet.Account.from_bytes(account.to_bytes()).bundle(device_id, one_time=False, kem=False)
+        ),
+    }
+    # An X3DH bundle may have a one-time prekey as well; the account has handed its only one out above.
+    one_time = {name: bundles["full"][name] for name in ("one_time_prekey_id", "one_time_prekey")}
+    bundles["x3dh_one_time"] = bundles["x3dh"] | one_time
+    bundles["last_resort_one_time"] = bundles["last_resort"] | one_time
+    return party, bundles
+
+
+def bundle_json(bundle: ratchet.PreKeyBundle) -> Json:
+    """Return the form in which vectors state a bundle."""
+    fields = {
+        "registration_id": bundle.registration_id,
+        "device_id": bundle.device_id,
+        "identity_key": bundle.identity_key,
+        "signed_prekey_id": bundle.signed_prekey_id,
+        "signed_prekey": bundle.signed_prekey,
+        "signed_prekey_signature": bundle.signed_prekey_signature,
+        "kem_prekey_id": bundle.kem_prekey_id,
+        "kem_prekey": bundle.kem_prekey,
+        "kem_prekey_signature": bundle.kem_prekey_signature,
+        "one_time_prekey_id": bundle.one_time_prekey_id,
+        "one_time_prekey": bundle.one_time_prekey,
+    }
+    return {
+        name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items() if value is not None
+    }
