@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import chains
 from .double_ratchet import DoubleRatchet, ReceivingStep, SendingHalf
-from .errors import NotAuthentic
+from .errors import MessageKeyGone, NotAuthentic
 from .keys import KEM_CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, Address, Entropy, address_binding
 from .limits import COUNTER_MAX
 from .messages import (
@@ -145,13 +145,19 @@ class Ratchet:
             braid_message = key_step = None
             keys = chains.message_keys(step.chain_step.seed, None)
         else:
-            braid_message, key_step = post_quantum.plan_key(message.pq_ratchet)
+            try:
+                braid_message, key_step = post_quantum.plan_key(message.pq_ratchet)
+            except MessageKeyGone as cause:
+                if step.new_root_key is None:
+                    raise
+                # Under a ratchet key never seen here, it is another ratchet's message that looks used.
+                raise NotAuthentic("the message does not belong to this ratchet") from cause
             keys = chains.message_keys(step.chain_step.seed, key_step.key)
         if not equal(chains.tag(keys, peers.receiving, message.authenticated), message.tag):
             raise NotAuthentic("the message's tag is wrong")
         # An absent binding is an old client's; a present one must be ours, whatever its length.
         if message.addresses is not None and not equal(message.addresses, peers.receiving_binding or b""):
-            raise NotAuthentic("the message is addressed to another session")
+            raise NotAuthentic("the message is bound to other addresses than this session's local and remote")
         plaintext = chains.open_message(keys, message.ciphertext)
         braid_step = None
         if post_quantum is not None and braid_message is not None:
