@@ -1,7 +1,7 @@
 """One command each, the same on a desk and in .ci/run: ``python -m nox -s style`` (types, test, vectors, ...).
 
-Sessions use the environment that nox itself runs in (``pip install -e '.[dev]'``); only `wheel` and
-`lowest` make their own, because what is installed there is what they are about.
+Sessions use the environment that nox itself runs in (``pip install -e '.[dev]'``); only `wheel`,
+`lowest` and `pythons` make their own, because what is installed there is what they are about.
 """
 
 from __future__ import annotations
@@ -114,3 +114,10 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "list")
     session.run("python", "-m", "pytest", "-n", "auto", "tests/ratchet", "tests/security")
     session.run("python", "-m", "vectors")
+
+
+@nox.session(python=["3.12", "3.13"], venv_backend="venv")
+def pythons(session: nox.Session) -> None:
+    """Run the tests with each newer Python that pyproject.toml names and this machine has."""
+    session.install("--editable", f"{ROOT}[test]")
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
