@@ -20,7 +20,7 @@ Suite = Callable[[Bench], Iterator[Outcome]]
 
 # A suite is a module of this package with `run(bench)`, which yields outcomes. It is imported when it
 # is asked for: what one suite needs, the others do not.
-SUITES: Final = ("ratchet", "handshake", "groups")
+SUITES: Final = ("primitives", "ratchet", "handshake", "groups")
 
 # A peer is a module and the function in it that opens it, in the order in which tables show them.
 PEERS: Final = (
@@ -94,7 +94,9 @@ def run_suites(names: Sequence[str], settings: Settings) -> Report:
 def conclude(report: Report) -> int:
     """Hold the outcomes against the targets, print what failed to run; the exit code is 1 if anything did."""
     report.verdicts = judge({outcome.key: outcome for outcome in report.outcomes})
-    print(verdict_table(report.verdicts))
+    asked = [verdict for verdict in report.verdicts if verdict.target.key.partition(".")[0] in report.suites]
+    if asked:
+        print(verdict_table(asked))
     failures = [failure for outcome in report.outcomes for failure in outcome.failures]
     for failure in failures:
         print(f"failed: {failure.name} in {failure.key}\n{failure.reason}", file=sys.stderr)

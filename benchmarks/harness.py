@@ -96,6 +96,7 @@ class Contest:
     entrants: Sequence[Entrant]
     operations: int | None = None  # per slice, where one slice must hold a whole cycle; None: as many as fit
     collecting: bool = False  # the garbage collector stays on, as in an application
+    references: tuple[str, ...] = ()  # with whom tables compare everybody; empty: with all but ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Outcome:
     series: tuple[Series, ...]
     paired: bool = True
     failures: tuple[Failure, ...] = ()
-    notes: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()  # as in the contest
 
     def find(self, name: str) -> Series | None:
         """Return the series of an entrant; None if it did not take part or failed."""
@@ -184,7 +185,7 @@ def measure(contest: Contest, settings: Settings) -> Outcome:
     with _collector_held(held=not contest.collecting):
         _run_rounds(contest, settings, runs, operations, samples, failures)
     series = tuple(Series(e.name, tuple(samples[e.name])) for e in contest.entrants if e.name in runs)
-    return Outcome(contest.key, contest.title, "µs", series, failures=tuple(failures))
+    return Outcome(contest.key, contest.title, "µs", series, failures=tuple(failures), references=contest.references)
 
 
 def _run_rounds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
+from .peer import REPAIR_CHUNK
 from .report import amount
 from .targets import OURS
 
@@ -84,7 +85,7 @@ def _bar(outcome: Outcome, series: Series, left: int, top: int, scale: float) ->
     label = amount(series.median)
     ratio = outcome.ratio(series.name, OURS)
     if ratio is not None and series.name != OURS:
-        label += f"   {ratio:.2f} × ours"
+        label += f" ({ratio:.2f} × ours)"
     return [
         f'<text class="text" x="{left - 8}" y="{middle + 4:g}" text-anchor="end">{escape(series.name)}</text>',
         (
@@ -102,4 +103,4 @@ def _bar(outcome: Outcome, series: Series, left: int, top: int, scale: float) ->
 def _kind(name: str) -> str:
     if name.startswith(OURS):
         return "ours"
-    return "floor" if "floor" in name else "other"
+    return "floor" if "floor" in name or name == REPAIR_CHUNK else "other"

@@ -30,13 +30,13 @@ DISCIPLINES: Final = (
     Discipline(Operation.PING_PONG, "ping-pong, per message", operations=PING_PONG_CYCLE),
     Discipline(
         Operation.ROUND_TRIP,
-        f"sustained: encrypt and decrypt, one way, {SUSTAINED:,} messages at a time, collectors on",
+        "sustained, collectors on: encrypt and decrypt, one way",
         operations=SUSTAINED,
         sustained=True,
     ),
     Discipline(
         Operation.PING_PONG,
-        f"sustained: ping-pong, per message, {SUSTAINED:,} messages at a time, collectors on",
+        "sustained, collectors on: ping-pong, per message",
         operations=SUSTAINED,
         sustained=True,
     ),
@@ -46,7 +46,7 @@ DISCIPLINES: Final = (
     Discipline(Operation.SAVE_AND_LOAD, "session to bytes and back"),
     Discipline(Operation.ENCRYPT_AFTER_LOAD, "first encryption after load, 100 messages into one direction"),
     Discipline(Operation.DECRYPT_AFTER_LOAD, "first decryption after load, 100 messages into one direction"),
-    Discipline(Operation.ENCRYPT_COLD, "the same encryption in a process that has not seen the session before"),
+    Discipline(Operation.ENCRYPT_COLD, "first encryption in a process that is new to the session"),
 )
 SKIPPED: Final = Discipline(Operation.DECRYPT_SKIPPED, "decrypt with 2,000 skipped keys stored, against without")
 

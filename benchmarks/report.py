@@ -108,7 +108,10 @@ def amount(value: float) -> str:
 
 def references(outcome: Outcome) -> list[str]:
     """Return with whom everybody is compared: all others than ours, whose row shows what we want to know."""
-    return [series.name for series in outcome.series if series.name not in {OURS, REPAIR_CHUNK}]
+    present = [series.name for series in outcome.series]
+    if outcome.references:
+        return [name for name in outcome.references if name in present]
+    return [name for name in present if name not in {OURS, REPAIR_CHUNK}]
 
 
 def table(outcome: Outcome) -> str:
@@ -137,8 +140,7 @@ def table(outcome: Outcome) -> str:
                 *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
             ]
         )
-    notes = "".join(f"\n  {note}" for note in outcome.notes)
-    return f"{outcome.title} [{outcome.unit}]\n{grid(header, rows)}{notes}\n"
+    return f"{outcome.title} [{outcome.unit}]\n{grid(header, rows)}\n"
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
@@ -205,7 +207,6 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "title": outcome.title,
         "unit": outcome.unit,
         "paired": outcome.paired,
-        "notes": list(outcome.notes),
         "series": [
             {
                 "name": series.name,
