@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .labels import MESSAGE_KEYS, MESSAGE_SEED, NEXT_CHAIN_KEY, ROOT_STEP
-from .primitives import aes_cbc_decrypt, aes_cbc_encrypt, hkdf_sha256, hmac_sha256
+from .primitives import aes_cbc_decrypt, aes_cbc_encrypt, hkdf_sha256, hmac_sha256, hmac_sha256_pair
 
 __all__ = ["chain_step", "message_keys", "open_message", "root_step", "seal_message", "tag"]
 
@@ -19,7 +19,7 @@ def root_step(root_key: bytes, shared_secret: bytes) -> tuple[bytes, bytes]:
 
 def chain_step(chain_key: bytes) -> tuple[bytes, bytes]:
     """Return this step's message seed and the following chain key, 32 bytes each (KDF_CK, section 3.1)."""
-    return hmac_sha256(chain_key, MESSAGE_SEED), hmac_sha256(chain_key, NEXT_CHAIN_KEY)
+    return hmac_sha256_pair(chain_key, MESSAGE_SEED, NEXT_CHAIN_KEY)
 
 
 def message_keys(seed: bytes, post_quantum_key: bytes | None) -> bytes:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from nacl import exceptions as nacl_exceptions
 from nacl.bindings import (
@@ -64,6 +65,9 @@ _U_MASK: Final = 2**255 - 1
 _SHA256: Final = SHA256()
 _NO_SALT: Final = bytes(32)
 
+# Copied for each use, never updated itself.
+_EXTRACT_WITHOUT_SALT: Final = HMAC(_NO_SALT, _SHA256)
+
 # HMAC-SHA256(key, data); `HKDF.extract` is exactly that, in one call of the library.
 _extract = HKDF.extract
 
@@ -76,6 +80,27 @@ def hmac_sha256(key: bytes, data: bytes) -> bytes:
 def hkdf_sha256(salt: bytes | None, secret: bytes, info: bytes, size: int) -> bytes:
     """Derive *size* bytes from *secret* (RFC 5869); no *salt* means 32 zero bytes."""
     return HKDF(_SHA256, size, salt or _NO_SALT, info).derive(secret)
+
+
+def hmac_sha256_pair(key: bytes, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+    """Return the HMAC-SHA256 of two messages under one key, which is scheduled only once."""
+    one = HMAC(key, _SHA256)
+    other = one.copy()
+    one.update(first)
+    other.update(second)
+    return one.finalize(), other.finalize()
+
+
+def hkdf_sha256_pair(secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+    """Return ``hkdf_sha256(None, secret, info, 64)`` in two halves; the empty salt is scheduled in advance."""
+    extract = _EXTRACT_WITHOUT_SALT.copy()
+    extract.update(secret)
+    one = HMAC(extract.finalize(), _SHA256)
+    other = one.copy()
+    one.update(info + b"\x01")
+    first = one.finalize()
+    other.update(first + info + b"\x02")
+    return first, other.finalize()
 
 
 def equal(left: bytes, right: bytes) -> bool:

@@ -12,7 +12,7 @@ from ratchet.errors import CorruptSnapshot, MalformedMessage, MessageKeyGone, No
 from ratchet.labels import SPQR_ADD_EPOCH, SPQR_CHAIN_NEXT, SPQR_CHAIN_START
 from ratchet.limits import COUNTER_MAX, SELF_FORWARD_JUMP_MAX, SKIPPED_KEYS_MAX
 from ratchet.packing import pack_positions, take_bool, take_bytes, take_int, take_list, take_positions
-from ratchet.primitives import hkdf_sha256
+from ratchet.primitives import hkdf_sha256, hkdf_sha256_pair
 
 __all__ = ["EpochChains", "ReceivingStep"]
 
@@ -22,8 +22,7 @@ _LINKS_MAX: Final = 16  # of a stored state; reached never, since a new epoch ne
 
 def _step(key: bytes, index: int) -> tuple[bytes, bytes]:
     """Return the chain key after *index* and the message key at *index*."""
-    derived = hkdf_sha256(None, key, index.to_bytes(4, "big") + SPQR_CHAIN_NEXT, 64)
-    return derived[:32], derived[32:]
+    return hkdf_sha256_pair(key, index.to_bytes(4, "big") + SPQR_CHAIN_NEXT)
 
 
 class Link:
