@@ -31,13 +31,25 @@ class Script:
         self._message_count = 0
 
     @classmethod
-    def start(cls, name: str, *, names: tuple[str, str] | None = None, options: Json | None = None) -> Self:
-        """Make both parties from dice of this name; *options* go into both."""
+    def start(
+        cls,
+        name: str,
+        *,
+        names: tuple[str, str] | None = None,
+        options: Json | None = None,
+        one_identity: bool = False,
+    ) -> Self:
+        """Make both parties from dice of this name; *options* go into both. *one_identity*: devices of one user."""
         dice = Dice(f"conversation {name}")
         parties, bundles = {}, {}
+        identity = None
         for position, party in enumerate(("alice", "bob")):
-            address = {"name": names[position] if names else service_id(dice), "device_id": position + 1}
-            parties[party], bundles[party] = make_party(dice, address, options or {})
+            address: Json = {"name": names[position] if names else service_id(dice), "device_id": position + 1}
+            account = make_account(dice, identity)
+            if one_identity:
+                identity = account.identity
+            parties[party] = party_json(account, address) | (options or {})
+            bundles[party] = bundles_json(account, address["device_id"])
         return cls(parties, bundles, dice)
 
     def test(self) -> Json:
@@ -159,16 +171,19 @@ def service_id(dice: Dice) -> str:
     return str(uuid.UUID(bytes=dice.bytes(16), version=4))
 
 
-def make_party(dice: Dice, address: Json, options: Json) -> tuple[Json, dict[str, Json]]:
-    """Make an account; return its secrets as a vector states them, and its bundles by variant."""
-    account = ratchet.Account.create(one_time_prekeys=ONE_TIME_PREKEYS, entropy=dice.bytes, now=0)
+def make_account(dice: Dice, identity: ratchet.IdentityKeyPair | None = None) -> ratchet.Account:
+    """Make an account with one one-time prekey of each kind."""
+    return ratchet.Account.create(identity=identity, one_time_prekeys=ONE_TIME_PREKEYS, entropy=dice.bytes, now=0)
+
+
+def party_json(account: ratchet.Account, address: Json) -> Json:
+    """Return an account's secrets as a vector states them."""
     public = account.published_prekeys()
     if public.signed_prekey is None or public.last_resort_kem_prekey is None:
         raise RuntimeError("a new account publishes everything")
-    device_id = address["device_id"]
     signed = account.signed_prekey(public.signed_prekey.id)
     kem_ids = [prekey.id for prekey in (*public.one_time_kem_prekeys, public.last_resort_kem_prekey)]
-    party = {
+    return {
         "address": address,
         "registration_id": account.registration_id,
         "identity_key": account.identity_key.hex(),
@@ -186,20 +201,22 @@ def make_party(dice: Dice, address: Json, options: Json) -> tuple[Json, dict[str
             }
             for prekey_id in kem_ids
         ],
-        **options,
     }
-    bundles = {
-        "full": bundle_json(account.bundle(device_id)),
-        "last_resort": bundle_json(account.bundle(device_id, one_time=False)),
-        "x3dh": bundle_json(
-            ratchet.Account.from_bytes(account.to_bytes()).bundle(device_id, one_time=False, kem=False)
-        ),
+
+
+def bundles_json(account: ratchet.Account, device_id: int) -> dict[str, Json]:
+    """Return the bundles of an account, by what is in them."""
+    full = bundle_json(account.bundle(device_id))
+    last_resort = bundle_json(account.bundle(device_id, one_time=False))
+    x3dh = bundle_json(account.bundle(device_id, one_time=False, kem=False))
+    one_time = {name: full[name] for name in ("one_time_prekey_id", "one_time_prekey")}
+    return {
+        "full": full,
+        "last_resort": last_resort,
+        "last_resort_one_time": last_resort | one_time,
+        "x3dh": x3dh,
+        "x3dh_one_time": x3dh | one_time,
     }
-    # An X3DH bundle may have a one-time prekey as well; the account has handed its only one out above.
-    one_time = {name: bundles["full"][name] for name in ("one_time_prekey_id", "one_time_prekey")}
-    bundles["x3dh_one_time"] = bundles["x3dh"] | one_time
-    bundles["last_resort_one_time"] = bundles["last_resort"] | one_time
-    return party, bundles
 
 
 def bundle_json(bundle: ratchet.PreKeyBundle) -> Json:

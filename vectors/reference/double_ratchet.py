@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vectors.reference import chains, messages
+from vectors.reference import chains, messages, protobuf
 from vectors.reference.faults import Fault, Refused
 from vectors.reference.handshake import Agreement, KeyPair
 from vectors.reference.primitives import aes_cbc_decrypt, aes_cbc_encrypt, clamp, hmac_sha256, x25519
@@ -114,6 +114,42 @@ class Trace:
     keys: chains.MessageKeys
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Everything that the next message is made from."""
+
+    version: int
+    ratchet_key: bytes  # 32
+    counter: int
+    previous_counter: int
+    pq_ratchet: bytes  # empty: no post-quantum ratchet
+    addresses: bytes | None
+    keys: chains.MessageKeys
+    mac_prefix: bytes
+
+    def fields(self, plaintext: bytes) -> dict[int, int | bytes | None]:
+        """Return the fields of the protobuf."""
+        return {
+            1: messages.serialise_key(self.ratchet_key),
+            2: self.counter,
+            3: self.previous_counter,
+            4: aes_cbc_encrypt(self.keys.cipher_key, self.keys.initial_vector, plaintext),
+            5: self.pq_ratchet or None,
+            6: self.addresses,
+        }
+
+    def tagged(self, protobuf_bytes: bytes, version_byte: int | None = None) -> bytes:
+        """Return the wire form around an encoded protobuf."""
+        if version_byte is None:
+            version_byte = self.version << 4 | messages.VERSION_LOW_NIBBLE
+        authenticated = bytes([version_byte]) + protobuf_bytes
+        return authenticated + hmac_sha256(self.keys.mac_key, self.mac_prefix + authenticated)[:MAC_SIZE]
+
+    def encode(self, plaintext: bytes) -> bytes:
+        """Return the wire form."""
+        return self.tagged(protobuf.encode(self.fields(plaintext)))
+
+
 class Ratchet:
     """Both directions, from one side."""
 
@@ -171,24 +207,24 @@ class Ratchet:
         shared = x25519(pair.private, their_key)
         self._root_key, self._sending_chain_key = chains.root_step(self._root_key, shared)
 
-    def encrypt(self, plaintext: bytes, entropy: Callable[[int], bytes], *, with_addresses: bool) -> bytes:
-        """Return the wire form of the next message. Entropy: what the post-quantum ratchet needs."""
+    def draft(self, entropy: Callable[[int], bytes], *, with_addresses: bool) -> Draft:
+        """Move on by one message and return what it is made from. Entropy: what the post-quantum ratchet needs."""
         pq_bytes, pq_key = (b"", None) if self._pq is None else self._pq.send(entropy)
         seed, self._sending_chain_key = chains.chain_step(self._sending_chain_key)
         keys = chains.message_keys(seed, pq_key)
-        unauthenticated = messages.encode_signal_message(
+        draft = Draft(
             version=self.version,
             ratchet_key=self._sending_pair.public,
             counter=self._sending_counter,
             previous_counter=self._previous_counter,
-            ciphertext=aes_cbc_encrypt(keys.cipher_key, keys.initial_vector, plaintext),
             pq_ratchet=pq_bytes,
             addresses=self._parties.binding(sending=True) if with_addresses else None,
+            keys=keys,
+            mac_prefix=self._parties.mac_prefix(sending=True),
         )
         self._sending_counter += 1
         self.trace = Trace(self._root_key, seed, pq_key, keys)
-        mac = hmac_sha256(keys.mac_key, self._parties.mac_prefix(sending=True) + unauthenticated)
-        return unauthenticated + mac[:MAC_SIZE]
+        return draft
 
     def skip(self, count: int, entropy: Callable[[int], bytes]) -> None:
         """Encrypt *count* (at least 1) messages that are lost. Only the first can draw entropy."""

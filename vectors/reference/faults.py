@@ -37,10 +37,10 @@ class Fault(Enum):
     ADDRESSES = "NotAuthentic", "the addresses inside the message are not those of sender and receiver"
     PADDING = "NotAuthentic", "the ciphertext is empty, not whole blocks, or wrongly padded"
     BASE_KEY_REUSED = "MessageKeyGone", "a last-resort KEM key was used before with the same base key"
-    PQ_EPOCH_AHEAD = "NotAuthentic", "the post-quantum epoch lies ahead of what this side can have reached"
+    PQ_EPOCH_AHEAD = "MalformedMessage", "the post-quantum epoch lies ahead of what this side can have reached"
     PQ_HEADER_MAC = "NotAuthentic", "the tag of the encapsulation key's header does not verify"
-    PQ_KEY_HASH = "NotAuthentic", "the encapsulation key is not the one that its header announced"
-    PQ_KEY_COEFFICIENT = "NotAuthentic", "a coefficient of the encapsulation key is 3,329 or more"
+    PQ_KEY_HASH = "MalformedMessage", "the encapsulation key is not the one that its header announced"
+    PQ_KEY_COEFFICIENT = "MalformedMessage", "a coefficient of the encapsulation key is 3,329 or more"
     PQ_CIPHERTEXT_MAC = "NotAuthentic", "the tag of the KEM ciphertext does not verify"
 
     KEY_GONE = "MessageKeyGone", "the key of this message was used before or is no longer kept"

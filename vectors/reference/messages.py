@@ -93,29 +93,6 @@ class SignalMessage:
         )
 
 
-def encode_signal_message(  # everything but the tag
-    *,
-    version: int,
-    ratchet_key: bytes,
-    counter: int,
-    previous_counter: int,
-    ciphertext: bytes,
-    pq_ratchet: bytes,
-    addresses: bytes | None,
-) -> bytes:
-    """Return version byte and protobuf, the part that the tag covers."""
-    return bytes([version << 4 | VERSION_LOW_NIBBLE]) + protobuf.encode(
-        {
-            1: serialise_key(ratchet_key),
-            2: counter,
-            3: previous_counter,
-            4: ciphertext,
-            5: pq_ratchet or None,
-            6: addresses,
-        }
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class PreKeyMessage:
     """A first message: what the handshake needs, and a Signal message inside."""

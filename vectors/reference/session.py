@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from vectors.reference import handshake
-from vectors.reference.double_ratchet import Address, Parties, Ratchet
+from vectors.reference.double_ratchet import Address, Draft, Parties, Ratchet
 from vectors.reference.faults import Fault, Refused
 from vectors.reference.handshake import Bundle, KeyPair, PreKeys
 from vectors.reference.messages import PreKeyMessage, SignalMessage
@@ -127,12 +127,21 @@ class Session:
 
     def encrypt(self, plaintext: bytes, entropy: Entropy, now: float) -> tuple[int, bytes]:
         """Return (message type, wire form). Raises Refused(NO_SESSION)."""
+        first, draft = self.draft(entropy, now)
+        body = draft.encode(plaintext)
+        if first is None:
+            return SIGNAL, body
+        return PREKEY, replace(first, message=body).encode()
+
+    def draft(self, entropy: Entropy, now: float) -> tuple[PreKeyMessage | None, Draft]:
+        """Return what the next message is made from: the outer message, if one is due, and the inner one."""
+        self._check_age(now)
         ratchet = self.ratchet
         pending = None if self._current is None else self._current.pending
+        draft = ratchet.draft(entropy, with_addresses=pending is not None)
         if pending is None:
-            return SIGNAL, ratchet.encrypt(plaintext, entropy, with_addresses=False)
-        self._check_age(now)
-        return PREKEY, PreKeyMessage(
+            return None, draft
+        return PreKeyMessage(
             version=ratchet.version,
             registration_id=self._own.registration_id,
             one_time_prekey_id=pending.one_time_prekey_id,
@@ -141,8 +150,8 @@ class Session:
             kem_ciphertext=pending.kem_ciphertext,
             base_key=ratchet.base_key,
             identity_key=self._own.identity.public,
-            message=ratchet.encrypt(plaintext, entropy, with_addresses=True),
-        ).encode()
+            message=b"",
+        ), draft
 
     def skip(self, count: int, entropy: Entropy, now: float) -> None:
         """Encrypt *count* (at least 1) messages that are lost. Raises Refused(NO_SESSION)."""
@@ -169,7 +178,8 @@ class Session:
             try:
                 after, plaintext = candidate.ratchet.decrypt(message, entropy)
             except Refused as error:
-                if error.fault in (Fault.KEY_GONE, Fault.PQ_KEY_GONE):
+                if error.fault is Fault.KEY_GONE:
+                    # Only the ratchet that the message belongs to knows its chain: this is a duplicate.
                     raise
                 # What the current ratchet says is what the caller should know.
                 refusal = refusal or error
