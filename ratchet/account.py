@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from .clock import seconds_since_1970
 from .errors import CorruptSnapshot, InvalidArgument, UnknownPreKey
 from .keys import Entropy, IdentityKeyPair, KeyPair, SigningKeyPair, draw
 from .limits import (
@@ -49,7 +49,6 @@ __all__ = ["Account"]
 _Key = TypeVar("_Key")
 
 _VERSION: Final = 1
-_TIME_MAX: Final = 2**63 - 1  # seconds since 1970
 
 
 class Account:
@@ -219,7 +218,7 @@ class Account:
         Also deletes replaced keys whose time is over.
         """
         require_count(one_time_prekeys, ONE_TIME_PREKEYS_MAX, "one_time_prekeys")
-        seconds = _seconds(now)
+        seconds = seconds_since_1970(now)
         ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         new = [
             OneTimePreKey(ids.next(), KeyPair.generate(entropy)) for _ in range(one_time_prekeys - len(self._one_time))
@@ -248,7 +247,7 @@ class Account:
 
         The replaced ones still open first messages for 30 days.
         """
-        seconds = _seconds(now)
+        seconds = seconds_since_1970(now)
         ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         signed = SignedPreKey.generate(self._identity, ids.next(), entropy, seconds)
         last_resort = KemPreKey.generate(self._identity, ids.next(), entropy, seconds, last_resort=True)
@@ -369,13 +368,6 @@ class _Ids:
         taken = self.following
         self.following = (taken + 1) & PREKEY_ID_MAX
         return taken
-
-
-def _seconds(now: float | None) -> int:
-    seconds = time.time() if now is None else now
-    if type(seconds) not in (int, float) or not 0 <= seconds <= _TIME_MAX:
-        raise InvalidArgument("now is seconds since 1970")
-    return int(seconds)
 
 
 def _find(keys: dict[int, _Key], prekey_id: int, what: str) -> _Key:

@@ -173,6 +173,9 @@ class PreKeyMessage:
         kem_ciphertext = parse_kem_ciphertext(_bytes(fields, 8)) if 8 in fields else None
         if (kem_prekey_id is None) != (kem_ciphertext is None) or (kem_prekey_id is None and version >= VERSION_PQXDH):
             raise MalformedMessage("a PQXDH message needs both KEM fields, an X3DH message both or none")
+        message = SignalMessage.parse(_bytes(fields, 4))
+        if message.version != version:
+            raise MalformedMessage(f"a message of version {message.version} in a first message of version {version}")
         return cls(
             version,
             registration_id,
@@ -182,7 +185,7 @@ class PreKeyMessage:
             kem_ciphertext,
             parse_public_key(_bytes(fields, 2)),
             parse_public_key(_bytes(fields, 3)),
-            SignalMessage.parse(_bytes(fields, 4)),
+            message,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from .clock import TIME_MAX
 from .errors import CorruptSnapshot
 from .keys import PUBLIC_KEY_SIZE, KeyPair
 from .limits import COUNTER_MAX, ONE_TIME_PREKEYS_MAX, PREKEY_ID_MAX, USED_BASE_KEYS_MAX
@@ -23,7 +24,6 @@ __all__ = [
 ]
 
 _GENERATIONS_MAX: Final = 10_000  # signed prekeys, and pairs of them, of one account; bounds reading, never reached
-_TIME_MAX: Final = 2**63 - 1  # seconds since 1970
 
 
 def pack_signed_prekey(key: SignedPreKey) -> list[Any]:
@@ -50,7 +50,7 @@ def take_signed_prekeys(value: object) -> dict[int, SignedPreKey]:
             _new_id(keys, prekey_id),
             _pair(public, private),
             take_bytes(signature, SIGNATURE_SIZE, "signature"),
-            take_int(created_at, _TIME_MAX, "time of creation"),
+            take_int(created_at, TIME_MAX, "time of creation"),
         )
         keys[key.id] = key
     return keys
@@ -75,7 +75,7 @@ def take_kem_prekeys(value: object, *, last_resort: bool) -> dict[int, KemPreKey
             _new_id(keys, prekey_id),
             take_bytes(seed, KEM_SEED_SIZE, "KEM seed"),
             take_bytes(signature, SIGNATURE_SIZE, "signature"),
-            take_int(created_at, _TIME_MAX, "time of creation"),
+            take_int(created_at, TIME_MAX, "time of creation"),
             last_resort,
         )
         keys[key.id] = key

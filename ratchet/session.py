@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from . import handshake, primitives
+from .clock import seconds_since_1970
 from .double_ratchet import DoubleRatchet
 from .errors import (
     CorruptSnapshot,
@@ -14,7 +14,6 @@ from .errors import (
     InvalidArgument,
     MessageKeyGone,
     NoActiveSession,
-    NotAuthentic,
     RatchetError,
     UnsupportedVersion,
 )
@@ -108,7 +107,7 @@ class Session:
         _require_bundle(bundle)
         session = cls(account.identity.public_key, bundle.identity_key, local, remote, None, [])
         session._active = session._initiated(
-            account, bundle, allow_x3dh, without_spqr, _seconds(now), entropy, encapsulate
+            account, bundle, allow_x3dh, without_spqr, seconds_since_1970(now), entropy, encapsulate
         )
         return session
 
@@ -140,7 +139,9 @@ class Session:
             raise NoActiveSession("the message belongs to a session that is not here: ask its sender to start afresh")
         message = PreKeyMessage.parse(ciphertext.body)
         session = cls(account.identity.public_key, message.identity_key, local, remote, None, [])
-        plaintext = session._accept_first(account, message, allow_x3dh, allow_without_spqr, _seconds(now), entropy)
+        plaintext = session._accept_first(
+            account, message, allow_x3dh, allow_without_spqr, seconds_since_1970(now), entropy
+        )
         return session, plaintext
 
     def renew(
@@ -161,7 +162,9 @@ class Session:
         _require_bundle(bundle)
         self._require_identity(bundle.identity_key)
         self._require_account(account)
-        fresh = self._initiated(account, bundle, allow_x3dh, without_spqr, _seconds(now), entropy, encapsulate)
+        fresh = self._initiated(
+            account, bundle, allow_x3dh, without_spqr, seconds_since_1970(now), entropy, encapsulate
+        )
         self._activate(fresh)
 
     def archive(self) -> None:
@@ -187,7 +190,7 @@ class Session:
         active = self._active
         if active is None:
             raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
-        if active.pending is not None and active.created_at + UNACKNOWLEDGED_AGE_MAX_S < _seconds(now):
+        if active.pending is not None and active.created_at + UNACKNOWLEDGED_AGE_MAX_S < seconds_since_1970(now):
             raise NoActiveSession("the peer has not answered for 30 days: fetch its bundle and renew")
         return active.encrypt(plaintext, self._peers, entropy)
 
@@ -221,7 +224,7 @@ class Session:
             opened = ratchet.plan(message.message, self._peers, entropy)
             return self._keep(ratchet, opened)
         self._require_account(account)
-        return self._accept_first(account, message, allow_x3dh, allow_without_spqr, _seconds(now), entropy)
+        return self._accept_first(account, message, allow_x3dh, allow_without_spqr, seconds_since_1970(now), entropy)
 
     # What it is.
 
@@ -369,8 +372,6 @@ class Session:
         seconds: int,
         entropy: Entropy,
     ) -> bytes:
-        if message.version != message.message.version:
-            raise NotAuthentic("the first message's versions differ")
         accepted = handshake.accept(account, message, allow_x3dh=allow_x3dh)
         forward_max = self._forward_max()
         key = accepted.secrets.post_quantum_key
@@ -483,10 +484,6 @@ def _kind(ciphertext: Ciphertext) -> CiphertextKind:
     if type(ciphertext) is not Ciphertext or type(ciphertext.kind) is not CiphertextKind:
         raise InvalidArgument("a ciphertext must be a Ciphertext, its kind a CiphertextKind")
     return ciphertext.kind
-
-
-def _seconds(now: float | None) -> int:
-    return int(time.time() if now is None else now)
 
 
 def _require_addresses(*addresses: object) -> None:

@@ -6,9 +6,10 @@ salt. `encrypt` and `plan` + `commit` keep the rule of the package: whatever is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from . import chains
+from .clock import TIME_MAX
 from .double_ratchet import DoubleRatchet, ReceivingStep, SendingHalf
 from .errors import MessageKeyGone, NotAuthentic
 from .keys import KEM_CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, Address, Entropy, address_binding
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from .spqr.chain import ReceivingStep as PostQuantumKeyStep
 
 __all__ = ["OpenedMessage", "Peers", "Ratchet"]
-
-_TIME_MAX: Final = 2**63 - 1  # seconds since 1970
 
 
 class Peers:
@@ -208,7 +207,7 @@ class Ratchet:
             DoubleRatchet.from_packed(double),
             None if post_quantum is None else PostQuantumRatchet.from_packed(post_quantum),
             None if pending is None else _pending(pending, base, local_identity),
-            take_int(created_at, _TIME_MAX, "time of creation"),
+            take_int(created_at, TIME_MAX, "time of creation"),
             take_bool(one_time, "one-time prekey used"),
         )
 
