@@ -87,6 +87,18 @@ def test_a_slice_holds_as_many_operations_as_fill_some_milliseconds() -> None:
     assert asked[-1] == 400
 
 
+def test_a_slow_first_operation_does_not_shrink_the_slices() -> None:
+    first = iter([1.0])
+    asked: list[int] = []
+
+    def run(operations: int) -> float:
+        asked.append(operations)
+        return next(first, 10e-6 * operations)
+
+    measure(Contest("k", "t", [Entrant("a", lambda: run)]), Settings(repetitions=1))
+    assert asked[-1] == 400
+
+
 def test_drift_of_the_machine_falls_out_of_a_ratio() -> None:
     drifting = outcome(("ours", [1.0, 2.0, 10.0, 3.0]), ("floor", [0.5, 1.0, 5.0, 1.5]))
     assert drifting.ratio("ours", "floor") == 2.0
