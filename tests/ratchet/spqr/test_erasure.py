@@ -25,8 +25,8 @@ from ratchet.spqr.erasure import (
 
 # Chunks of what the protocol sends: header, second and first part of the ciphertext, key vector.
 PROTOCOL_COUNTS: Final = (3, 5, 30, 36)
-# Those, powers of two and their neighbours, and the longest.
-COUNTS: Final = (1, 2, *PROTOCOL_COUNTS, 4, 7, 8, 16, 17, 31, 32, 33, 47, 63, 64)
+# Those, powers of two and their neighbours, some that are no sum of two powers, and the longest.
+COUNTS: Final = (1, 2, *PROTOCOL_COUNTS, 4, 7, 8, 16, 17, 25, 31, 32, 33, 47, 60, 63, 64)
 LAST_INDEX: Final = 65_535
 
 
