@@ -10,11 +10,14 @@ import ratchet
 from vectors.generators.dice import Dice, RecordingEntropy
 from vectors.ours import conversation as ours
 from vectors.reference import kem
+from vectors.reference.expectations import RecordedEntropy
 from vectors.reference.replay_conversation import Conversation as ReferenceConversation
 from vectors.reference.replay_conversation import trace_json
 
 if TYPE_CHECKING:
     from vectors.files import Json
+    from vectors.reference.double_ratchet import Draft
+    from vectors.reference.messages import PreKeyMessage
 
 ONE_TIME_PREKEYS: Final = 1  # of each kind, for each party
 
@@ -85,16 +88,18 @@ class Script:
             }
         return self._take(step)
 
-    def encrypt(self, by: str, plaintext: bytes | None = None, **extra: object) -> int:
-        """Encrypt a text (or a random one); return the message's number."""
+    def encrypt(self, by: str, plaintext: bytes | None = None, now: int = 0) -> int:
+        """Encrypt a text (or a random one) *now* seconds after the start; return the message's number."""
         if plaintext is None:
             plaintext = self._dice.bytes(self._dice.below(12))
         session = self._ours.parties[by].session
         if session is None:
             raise ratchet.NoActiveSession("nobody has started a session")
         entropy = RecordingEntropy(self._dice)
-        made = session.encrypt(plaintext, now=0, entropy=entropy)
-        step: Json = {"by": by, "do": "encrypt", "plaintext": plaintext.hex(), **extra}
+        made = session.encrypt(plaintext, now=now, entropy=entropy)
+        step: Json = {"by": by, "do": "encrypt", "plaintext": plaintext.hex()}
+        if now:
+            step["now"] = now
         if entropy.drawn:
             step["entropy"] = entropy.drawn
         step |= {"kind": int(made.kind), "body": made.body.hex()}
@@ -115,15 +120,26 @@ class Script:
         """Stop sending with the current ratchet."""
         return self._take({"by": by, "do": "archive"})
 
+    def forget(self, by: str) -> Self:
+        """Lose the session."""
+        return self._take({"by": by, "do": "forget"})
+
     def say(self, by: str, plaintext: bytes | None = None) -> Self:
         """Encrypt and deliver at once."""
         message = self.encrypt(by, plaintext)
         return self.decrypt(_peer(by), message)
 
-    def rejected(self, step: Json) -> Json:
-        """Return *step* after checking that `ratchet` refuses it so, on a copy of what is."""
-        self._ours.fork().run([step])
-        return step
+    def delivery(self, by: str, message: int) -> Json:
+        """Return the step that reads a message, with what it draws, without taking it."""
+        step: Json = {"by": by, "do": "decrypt", "message": message}
+        entropy = self.entropy_to_read(by, message)
+        return {**step, "entropy": entropy} if entropy else step
+
+    def entropy_to_read(self, by: str, message: int) -> list[str]:
+        """Return what reading a message draws, without reading it: dice of its own keep the script's as they are."""
+        entropy = RecordingEntropy(Dice(f"reading {message} of {self.parties[by]['identity_key']}"))
+        self._ours.fork().act({"by": by, "do": "decrypt", "message": message}, entropy)
+        return entropy.drawn
 
     def encrypted_body(self, message: int) -> bytes:
         """Return a message's wire form."""
@@ -137,11 +153,13 @@ class Script:
             raise TypeError(f"{party} has no {what} to store")
         return {"after": len(self.steps), "party": party, "object": what, "bytes": packed.to_bytes().hex()}
 
-    def reference(self) -> ReferenceConversation:
-        """Return the reference implementation in the same place: for what no honest program sends."""
+    def draft(self, message: int) -> tuple[PreKeyMessage | None, Draft]:
+        """Return what a message was made from, by the reference implementation: for what no honest program sends."""
+        position = [number for number, step in enumerate(self.steps) if step["do"] == "encrypt"][message]
+        step = self.steps[position]
         conversation = ReferenceConversation(copy.deepcopy(self.parties))
-        conversation.run(self.steps)
-        return conversation
+        conversation.run(self.steps[:position])
+        return conversation.sessions[step["by"]].draft(RecordedEntropy(step), step.get("now", 0))
 
     def with_traces(self) -> Self:
         """Add the secrets behind every message, which the reference implementation knows."""

@@ -239,8 +239,6 @@ class Ratchet:
 
         Entropy: 32 bytes for the next own ratchet key if the message brings a new ratchet key.
         """
-        if message.version != self.version:
-            raise Refused(Fault.VERSION_OTHER)
         after = copy.deepcopy(self)
         plaintext = after.decrypt_in_place(message, entropy)
         return after, plaintext

@@ -28,7 +28,7 @@ class Fault(Enum):
 
     VERSION_OLD = "UnsupportedVersion", "the version is below 3"
     VERSION_NEW = "UnsupportedVersion", "the version is above 4 (above 3 for sender keys)"
-    VERSION_OTHER = "UnsupportedVersion", "the version is not the one of the session or of the outer message"
+    VERSION_OTHER = "MalformedMessage", "the message inside a first message has another version"
     X3DH_REFUSED = "UnsupportedVersion", "a version 3 first message, and version 3 was not asked for"
     PQ_VERSION = "UnsupportedVersion", "a post-quantum message of another version than 1, or none at all"
 
@@ -50,7 +50,7 @@ class Fault(Enum):
 
     PRE_KEY_UNKNOWN = "UnknownPreKey", "the first message names a prekey that the receiver does not have"
     SENDER_KEY_UNKNOWN = "UnknownSenderKey", "the group message names a chain that was not distributed"
-    NO_SESSION = "NoActiveSession", "there is no active session, or it was never answered for 30 days"
+    NO_SESSION = "NoActiveSession", "no ratchet to send with, or none of the message's version; or never answered for 30 days"
     SAFETY_NUMBER_VERSION = "SafetyNumberMismatch", "the scanned code has another version"
     SAFETY_NUMBER_OTHER = "SafetyNumberMismatch", "the scanned code is about other identities"
 

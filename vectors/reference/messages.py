@@ -130,20 +130,22 @@ class PreKeyMessage:
             message=fields.string(4),
         )
 
+    def fields(self) -> dict[int, int | bytes | None]:
+        """Return the fields of the protobuf."""
+        return {
+            1: self.one_time_prekey_id,
+            2: serialise_key(self.base_key),
+            3: serialise_key(self.identity_key),
+            4: self.message,
+            5: self.registration_id,
+            6: self.signed_prekey_id,
+            7: self.kem_prekey_id,
+            8: None if self.kem_ciphertext is None else bytes([KYBER_TYPE]) + self.kem_ciphertext,
+        }
+
     def encode(self) -> bytes:
         """Return the wire form."""
-        return bytes([self.version << 4 | VERSION_LOW_NIBBLE]) + protobuf.encode(
-            {
-                1: self.one_time_prekey_id,
-                2: serialise_key(self.base_key),
-                3: serialise_key(self.identity_key),
-                4: self.message,
-                5: self.registration_id,
-                6: self.signed_prekey_id,
-                7: self.kem_prekey_id,
-                8: None if self.kem_ciphertext is None else bytes([KYBER_TYPE]) + self.kem_ciphertext,
-            }
-        )
+        return bytes([self.version << 4 | VERSION_LOW_NIBBLE]) + protobuf.encode(self.fields())
 
 
 class PqType(IntEnum):

@@ -170,11 +170,10 @@ class Session:
         if message_type == PREKEY:
             return self._decrypt_first(PreKeyMessage.decode(body), entropy)
         message = SignalMessage.decode(body)
-        held = [self._current, *self._archived] if self._current is not None else list(self._archived)
-        if not held:
-            raise Refused(Fault.NO_SESSION)
         refusal = None
-        for candidate in held:
+        for candidate in [self._current, *self._archived]:
+            if candidate is None or candidate.ratchet.version != message.version:
+                continue
             try:
                 after, plaintext = candidate.ratchet.decrypt(message, entropy)
             except Refused as error:
