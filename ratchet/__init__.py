@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .account import Account
+    from .address import Address
     from .errors import (
         CorruptSnapshot,
         IdentityChanged,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         UnsupportedPlatform,
         UnsupportedVersion,
     )
-    from .keys import Address, IdentityKeyPair, verify_signature
+    from .keys import IdentityKeyPair, verify_signature
     from .messages import Ciphertext, CiphertextKind
     from .prekeys import PreKeyBundle, PublishedPreKeys
     from .safety_number import SafetyNumber, safety_number
@@ -75,6 +76,7 @@ __all__ = [
 
 _EXPORTS: Final = {
     "account": ("Account",),
+    "address": ("Address",),
     "errors": (
         "CorruptSnapshot",
         "IdentityChanged",
@@ -91,7 +93,7 @@ _EXPORTS: Final = {
         "UnsupportedPlatform",
         "UnsupportedVersion",
     ),
-    "keys": ("Address", "IdentityKeyPair", "verify_signature"),
+    "keys": ("IdentityKeyPair", "verify_signature"),
     "messages": ("Ciphertext", "CiphertextKind"),
     "prekeys": ("PreKeyBundle", "PublishedPreKeys"),
     "safety_number": ("SafetyNumber", "safety_number"),

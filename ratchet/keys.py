@@ -7,7 +7,6 @@ ciphertext is 1,569 bytes: 0x08, then Kyber1024's 1,568.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,10 +14,8 @@ from typing import Final
 from . import primitives
 from .errors import InvalidArgument, MalformedMessage, NotAuthentic
 from .labels import SIGNED_DATA
-from .limits import DEVICE_ID_MAX, USER_ID_SIZE_MAX
 
 __all__ = [
-    "Address",
     "Entropy",
     "IdentityKeyPair",
     "KeyPair",
@@ -37,8 +34,6 @@ KYBER_1024_TYPE: Final = b"\x08"
 PUBLIC_KEY_SIZE: Final = 1 + primitives.PUBLIC_KEY_SIZE  # 33 bytes
 KEM_PUBLIC_KEY_SIZE: Final = 1 + primitives.KEM_1024_PUBLIC_SIZE  # 1,569 bytes
 KEM_CIPHERTEXT_SIZE: Final = 1 + primitives.KEM_1024_CIPHERTEXT_SIZE  # 1,569 bytes
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
 
 def draw(entropy: Entropy, size: int) -> bytes:
@@ -208,40 +203,3 @@ def verify_signature(identity_key: bytes, label: str, data: bytes, signature: by
     if type(signature) is not bytes:
         raise NotAuthentic("a signature has 64 bytes")
     primitives.xeddsa_verify(parse_public_key(identity_key)[1:], covered, signature)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a session ends: a name and a device id (1 to 127).
-
-    If the name is a service id (a UUID, or ``PNI:`` and a UUID), first messages are bound to it.
-    """
-
-    name: str
-    device_id: int
-
-    def __post_init__(self) -> None:
-        try:
-            size = len(self.name.encode())
-        except (AttributeError, UnicodeEncodeError) as cause:
-            raise InvalidArgument("an address name is text that has a UTF-8 form") from cause
-        if type(self.name) is not str or not 1 <= size <= USER_ID_SIZE_MAX:
-            raise InvalidArgument(f"an address name is text of 1 to {USER_ID_SIZE_MAX} bytes")
-        if type(self.device_id) is not int or not 1 <= self.device_id <= DEVICE_ID_MAX:
-            raise InvalidArgument(f"a device id is 1 to {DEVICE_ID_MAX}")
-
-    @property
-    def service_id(self) -> bytes | None:
-        """The fixed-width binary form, 17 bytes: kind (0 account, 1 phone number), UUID; None for other names."""
-        kind, text = (b"\x01", self.name[4:]) if self.name.startswith("PNI:") else (b"\x00", self.name)
-        return kind + bytes.fromhex(text.replace("-", "")) if _UUID.fullmatch(text) else None
-
-
-def address_binding(sender: Address | None, recipient: Address | None) -> bytes | None:
-    """Return the 36 bytes that bind a message to its two ends; None unless both names are service ids."""
-    if sender is None or recipient is None:
-        return None
-    sender_id, recipient_id = sender.service_id, recipient.service_id
-    if sender_id is None or recipient_id is None:
-        return None
-    return sender_id + bytes([sender.device_id]) + recipient_id + bytes([recipient.device_id])

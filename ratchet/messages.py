@@ -13,9 +13,9 @@ from uuid import UUID
 
 from .errors import MalformedMessage, UnsupportedVersion
 from .keys import PUBLIC_KEY_SIZE, parse_kem_ciphertext, parse_public_key
-from .limits import MESSAGE_SIZE_MAX
+from .limits import COUNTER_MAX, MESSAGE_SIZE_MAX
 from .primitives import SIGNATURE_SIZE
-from .protobuf import Fields, bytes_field, number_field, read_fields, varint
+from .protobuf import Fields, bytes_field, number_field, read_fields, read_varint, varint
 
 __all__ = [
     "VERSION_PQXDH",
@@ -96,6 +96,9 @@ class SignalMessage:
         """Parse version byte, protobuf and tag (`signal-protocol` 3.3)."""
         version = _version(data, TAG_SIZE)
         end = len(data) - TAG_SIZE
+        message = _usual_form(data, version, end)
+        if message is not None:
+            return message
         fields = read_fields(data, 1, end)
         get = fields.get
         ratchet_key, counter, ciphertext, pq_ratchet, addresses = get(1), get(2), get(4), get(5, b""), get(6)
@@ -119,6 +122,39 @@ class SignalMessage:
             data[:end],
             data[end:],
         )
+
+
+def _usual_form(data: bytes, version: int, end: int) -> SignalMessage | None:
+    """Read a message whose fields 1 to 5 stand once, in order and with nothing else, as all senders write them.
+
+    None for any other form, which `read_fields` then judges. Half of the parsing time of every message.
+    """
+    try:
+        if data[1:4] != b"\x0a\x21\x05" or data[36] != 0x10:
+            return None
+        counter, position = data[37], 38
+        if counter > 0x7F:
+            counter, position = read_varint(data, 37)
+        if data[position] != 0x18 or data[position + 1] > 0x7F or data[position + 2] != 0x22:
+            return None
+        size, start = data[position + 3], position + 4
+        if size > 0x7F:
+            size, start = read_varint(data, position + 3)
+        after = start + size
+        if data[after] != 0x2A or data[after + 1] > 0x7F or after + 2 + data[after + 1] != end:
+            return None
+    except IndexError:
+        return None
+    return SignalMessage(
+        version,
+        data[3:36],
+        counter & COUNTER_MAX,
+        data[start:after],
+        data[after + 2 : end],
+        None,
+        data[:end],
+        data[end:],
+    )
 
 
 def encode_signal_message(

@@ -70,6 +70,7 @@ class KemPreKey:
     signature: bytes  # 64 bytes, by the identity key over the 1,569 public bytes
     created_at: int  # seconds since 1970
     last_resort: bool
+    _public: bytes | None = field(default=None, repr=False)  # kept by the process that made the key
 
     @classmethod
     def generate(
@@ -78,11 +79,13 @@ class KemPreKey:
         """Make a key pair (64 bytes of entropy) and sign it."""
         seed = draw(entropy, primitives.KEM_SEED_SIZE)
         public = KYBER_1024_TYPE + primitives.kem_1024_public(seed)
-        return cls(prekey_id, seed, identity.pair.sign(public, entropy), created_at, last_resort)
+        return cls(prekey_id, seed, identity.pair.sign(public, entropy), created_at, last_resort, public)
 
     @property
     def public(self) -> bytes:
-        """The public key, 1,569 bytes, computed from the seed (0.1 ms): opening a message does not need it."""
+        """The public key, 1,569 bytes; of a loaded key computed from the seed (0.1 ms), since opening needs it not."""
+        if self._public is not None:
+            return self._public
         return KYBER_1024_TYPE + primitives.kem_1024_public(self.seed)
 
     def decapsulate(self, ciphertext: bytes) -> bytes:

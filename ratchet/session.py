@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from . import handshake, primitives
+from . import primitives
+from .address import Address, pack_address, take_address
 from .clock import seconds_since_1970
-from .double_ratchet import DoubleRatchet
 from .errors import (
-    CorruptSnapshot,
     IdentityChanged,
     InvalidArgument,
-    MessageKeyGone,
     NoActiveSession,
-    RatchetError,
-    UnsupportedVersion,
 )
-from .keys import PUBLIC_KEY_SIZE, Address, Entropy, KeyPair
+from .keys import PUBLIC_KEY_SIZE, Entropy
 from .limits import (
     ARCHIVED_RATCHETS_MAX,
-    DEVICE_ID_MAX,
-    FORWARD_JUMP_MAX,
     PLAINTEXT_SIZE_MAX,
-    SELF_FORWARD_JUMP_MAX,
     UNACKNOWLEDGED_AGE_MAX_S,
-    USER_ID_SIZE_MAX,
 )
-from .messages import VERSION_PQXDH, Ciphertext, CiphertextKind, PreKeyMessage, SignalMessage
-from .packing import pack, take_bytes, take_int, take_list, take_text, unpack
+from .messages import Ciphertext, CiphertextKind, PreKeyMessage, SignalMessage
+from .packing import pack, take_bytes, take_list, unpack
 from .prekeys import PreKeyBundle, PreKeySource
-from .spqr.ratchet import PostQuantumRatchet
-from .triple_ratchet import OpenedMessage, Peers, Ratchet
+from .ratchets import ArchivedRatchet, Ratchets
+from .starting import accept_ratchet, forward_max, initiate_ratchet
+from .triple_ratchet import Peers, Ratchet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .handshake import Encapsulate
 
 __all__ = ["Session"]
 
 _VERSION: Final = 1
-_RATCHET_VERSION: Final = 1
-
-
-class _Archived(NamedTuple):
-    """An earlier ratchet, packed: most are never read again, so a session does not unpack them."""
-
-    version: int
-    base_key: bytes  # 33 bytes
-    packed: bytes
 
 
 class Session:
@@ -59,7 +41,7 @@ class Session:
     methods below name is raised for bad input. Not thread-safe: one writer per session.
     """
 
-    __slots__ = ("_active", "_archived", "_local", "_local_identity", "_peers", "_remote", "_remote_identity")
+    __slots__ = ("_local", "_local_identity", "_peers", "_ratchets", "_remote", "_remote_identity")
 
     def __init__(
         self,
@@ -68,15 +50,14 @@ class Session:
         local: Address | None,
         remote: Address | None,
         active: Ratchet | None,
-        archived: list[_Archived],
+        archived: list[ArchivedRatchet],
     ) -> None:
         self._local_identity = local_identity
         self._remote_identity = remote_identity
         self._local = local
         self._remote = remote
         self._peers = Peers(local_identity, remote_identity, local, remote)
-        self._active = active
-        self._archived = archived  # newest first
+        self._ratchets = Ratchets(local_identity, self._peers, active, archived)
 
     # Starting.
 
@@ -106,8 +87,15 @@ class Session:
         _require_addresses(local, remote)
         _require_bundle(bundle)
         session = cls(account.identity.public_key, bundle.identity_key, local, remote, None, [])
-        session._active = session._initiated(
-            account, bundle, allow_x3dh, without_spqr, seconds_since_1970(now), entropy, encapsulate
+        session._ratchets.active = initiate_ratchet(
+            account,
+            bundle,
+            forward_max=session._forward_max(),
+            allow_x3dh=allow_x3dh,
+            without_spqr=without_spqr,
+            created_at=seconds_since_1970(now),
+            entropy=entropy,
+            encapsulate=encapsulate,
         )
         return session
 
@@ -140,7 +128,12 @@ class Session:
         message = PreKeyMessage.parse(ciphertext.body)
         session = cls(account.identity.public_key, message.identity_key, local, remote, None, [])
         plaintext = session._accept_first(
-            account, message, allow_x3dh, allow_without_spqr, seconds_since_1970(now), entropy
+            account,
+            message,
+            allow_x3dh=allow_x3dh,
+            allow_without_spqr=allow_without_spqr,
+            now=now,
+            entropy=entropy,
         )
         return session, plaintext
 
@@ -162,16 +155,21 @@ class Session:
         _require_bundle(bundle)
         self._require_identity(bundle.identity_key)
         self._require_account(account)
-        fresh = self._initiated(
-            account, bundle, allow_x3dh, without_spqr, seconds_since_1970(now), entropy, encapsulate
+        fresh = initiate_ratchet(
+            account,
+            bundle,
+            forward_max=self._forward_max(),
+            allow_x3dh=allow_x3dh,
+            without_spqr=without_spqr,
+            created_at=seconds_since_1970(now),
+            entropy=entropy,
+            encapsulate=encapsulate,
         )
-        self._activate(fresh)
+        self._ratchets.activate(fresh)
 
     def archive(self) -> None:
         """Stop sending with the ratchet in use; it stays readable. `encrypt` then needs `renew` first."""
-        if self._active is not None:
-            self._archive_active()
-            self._active = None
+        self._ratchets.archive()
 
     # Using.
 
@@ -187,9 +185,7 @@ class Session:
             raise InvalidArgument("a plaintext must be bytes")
         if len(plaintext) > PLAINTEXT_SIZE_MAX:
             raise InvalidArgument(f"a plaintext of {len(plaintext)} bytes is larger than {PLAINTEXT_SIZE_MAX}")
-        active = self._active
-        if active is None:
-            raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
+        active = self._ratchets.require_active()
         if active.pending is not None and active.created_at + UNACKNOWLEDGED_AGE_MAX_S < seconds_since_1970(now):
             raise NoActiveSession("the peer has not answered for 30 days: fetch its bundle and renew")
         return active.encrypt(plaintext, self._peers, entropy)
@@ -215,16 +211,23 @@ class Session:
         under another identity key; NoActiveSession if nothing here could open it.
         """
         if _kind(ciphertext) is CiphertextKind.SIGNAL:
-            return self._decrypt_signal(SignalMessage.parse(ciphertext.body), entropy)
+            return self._ratchets.open(SignalMessage.parse(ciphertext.body), entropy)
         message = PreKeyMessage.parse(ciphertext.body)
         self._require_identity(message.identity_key)
-        ratchet = self._matching(message.version, message.base_key)
+        ratchet = self._ratchets.matching(message.version, message.base_key)
         if ratchet is not None:
             # A repeated first message: its handshake is done, only the message inside is new.
             opened = ratchet.plan(message.message, self._peers, entropy)
-            return self._keep(ratchet, opened)
+            return self._ratchets.keep(ratchet, opened)
         self._require_account(account)
-        return self._accept_first(account, message, allow_x3dh, allow_without_spqr, seconds_since_1970(now), entropy)
+        return self._accept_first(
+            account,
+            message,
+            allow_x3dh=allow_x3dh,
+            allow_without_spqr=allow_without_spqr,
+            now=now,
+            entropy=entropy,
+        )
 
     # What it is.
 
@@ -251,42 +254,43 @@ class Session:
     @property
     def can_encrypt(self) -> bool:
         """Whether a ratchet is in use (which may still be too old, see `encrypt`)."""
-        return self._active is not None
+        return self._ratchets.active is not None
 
     @property
     def version(self) -> int:
         """The protocol version in use: 4 (PQXDH) or 3 (X3DH). Raises NoActiveSession."""
-        return self._require_active().version
+        return self._ratchets.require_active().version
 
     @property
     def remote_registration_id(self) -> int:
         """The peer device's registration id, as it told. Raises NoActiveSession."""
-        return self._require_active().remote_registration_id
+        return self._ratchets.require_active().remote_registration_id
 
     @property
     def awaiting_answer(self) -> bool:
         """Whether messages still carry the handshake, because the peer has not answered. Raises NoActiveSession."""
-        return self._require_active().pending is not None
+        return self._ratchets.require_active().pending is not None
 
     @property
     def one_time_prekey_used(self) -> bool:
         """Whether the handshake used a one-time prekey of the responder. Raises NoActiveSession."""
-        return self._require_active().one_time_prekey_used
+        return self._ratchets.require_active().one_time_prekey_used
 
     @property
     def post_quantum_epoch(self) -> int | None:
         """Epochs that the post-quantum ratchet has completed; None if it is off. Raises NoActiveSession."""
-        post_quantum = self._require_active().post_quantum
+        post_quantum = self._ratchets.require_active().post_quantum
         return None if post_quantum is None else post_quantum.chains.current_epoch
 
     @property
     def archived_count(self) -> int:
         """How many earlier ratchets are kept for reading, at most 40."""
-        return len(self._archived)
+        return len(self._ratchets.archived)
 
     def __repr__(self) -> str:
-        state = "none in use" if self._active is None else f"version {self._active.version}"
-        return f"Session(remote_identity_key={self._remote_identity.hex()}, {state}, {len(self._archived)} archived)"
+        active, archived = self._ratchets.active, len(self._ratchets.archived)
+        state = "none in use" if active is None else f"version {active.version}"
+        return f"Session(remote_identity_key={self._remote_identity.hex()}, {state}, {archived} archived)"
 
     # Stored form.
 
@@ -297,10 +301,10 @@ class Session:
                 _VERSION,
                 self._local_identity,
                 self._remote_identity,
-                _pack_address(self._local),
-                _pack_address(self._remote),
-                None if self._active is None else self._active.to_packed(),
-                self._archived,
+                pack_address(self._local),
+                pack_address(self._remote),
+                None if self._ratchets.active is None else self._ratchets.active.to_packed(),
+                self._ratchets.archived,
             ]
         )
 
@@ -317,159 +321,42 @@ class Session:
         return cls(
             own,
             take_bytes(remote_identity, PUBLIC_KEY_SIZE, "remote identity key"),
-            _take_address(local),
-            _take_address(remote),
+            take_address(local),
+            take_address(remote),
             None if active is None else Ratchet.from_packed(active, own),
-            [_take_archived(one) for one in take_list(archived, "archived", length_max=ARCHIVED_RATCHETS_MAX)],
+            [
+                ArchivedRatchet.from_packed(one)
+                for one in take_list(archived, "archived", length_max=ARCHIVED_RATCHETS_MAX)
+            ],
         )
 
     # Steps.
-
-    def _initiated(
-        self,
-        account: PreKeySource,
-        bundle: PreKeyBundle,
-        allow_x3dh: bool,  # noqa: FBT001 - passed on from the keyword arguments above, as in the steps below
-        without_spqr: bool,  # noqa: FBT001
-        seconds: int,
-        entropy: Entropy,
-        encapsulate: Encapsulate,
-    ) -> Ratchet:
-        started = handshake.initiate(
-            account.identity,
-            account.registration_id,
-            bundle,
-            allow_x3dh=allow_x3dh,
-            entropy=entropy,
-            encapsulate=encapsulate,
-        )
-        forward_max = self._forward_max()
-        double = DoubleRatchet.initiate(
-            started.secrets.root_key,
-            started.secrets.chain_key,
-            bundle.signed_prekey,
-            KeyPair.generate(entropy),
-            forward_max=forward_max,
-        )
-        key = None if without_spqr else started.secrets.post_quantum_key
-        return Ratchet(
-            started.version,
-            started.pending.base_key,
-            bundle.registration_id,
-            double,
-            None if key is None else PostQuantumRatchet.start(key, initiator=True, forward_max=forward_max),
-            started.pending,
-            seconds,
-            bundle.one_time_prekey is not None,
-        )
 
     def _accept_first(
         self,
         account: PreKeySource,
         message: PreKeyMessage,
-        allow_x3dh: bool,  # noqa: FBT001
-        allow_without_spqr: bool,  # noqa: FBT001
-        seconds: int,
+        *,
+        allow_x3dh: bool,
+        allow_without_spqr: bool,
+        now: float | None,
         entropy: Entropy,
     ) -> bytes:
-        accepted = handshake.accept(account, message, allow_x3dh=allow_x3dh)
-        forward_max = self._forward_max()
-        key = accepted.secrets.post_quantum_key
-        if key is not None and not message.message.pq_ratchet:
-            if not allow_without_spqr:
-                raise UnsupportedVersion("the peer has no post-quantum ratchet (SPQR), and that was not allowed")
-            key = None
-        ratchet = Ratchet(
-            message.version,
-            message.base_key,
-            message.registration_id,
-            DoubleRatchet.accept(
-                accepted.secrets.root_key,
-                accepted.secrets.chain_key,
-                accepted.signed_prekey,
-                forward_max=forward_max,
-            ),
-            None if key is None else PostQuantumRatchet.start(key, initiator=False, forward_max=forward_max),
-            None,
-            seconds,
-            message.one_time_prekey_id is not None,
+        ratchet, use = accept_ratchet(
+            account,
+            message,
+            forward_max=self._forward_max(),
+            allow_x3dh=allow_x3dh,
+            allow_without_spqr=allow_without_spqr,
+            created_at=seconds_since_1970(now),
         )
         opened = ratchet.plan(message.message, self._peers, entropy)
         # Only now: otherwise anybody could burn one-time keys with forged first messages.
-        account.consume(accepted.use)
-        return self._keep(ratchet, opened)
-
-    def _decrypt_signal(self, message: SignalMessage, entropy: Entropy) -> bytes:
-        failure: RatchetError | None = None
-        for ratchet in self._candidates(message.version):
-            try:
-                opened = ratchet.plan(message, self._peers, entropy)
-            except MessageKeyGone:
-                raise  # the ratchet is the right one: no other can open the message
-            except RatchetError as error:
-                failure = failure or error
-            else:
-                return self._keep(ratchet, opened)
-        raise failure or NoActiveSession(f"no ratchet of version {message.version} is here: let the peer start afresh")
-
-    def _candidates(self, version: int) -> Iterator[Ratchet]:
-        """The ratchets that may open a message of *version*: the one in use, then the archived ones."""
-        if self._active is not None and self._active.version == version:
-            yield self._active
-        for archived in self._archived:
-            if archived.version == version:
-                try:
-                    ratchet = self._unpacked(archived)
-                except CorruptSnapshot:
-                    continue  # another one may still open the message
-                yield ratchet
-
-    def _keep(self, ratchet: Ratchet, opened: OpenedMessage) -> bytes:
-        ratchet.commit(opened)
-        if ratchet is not self._active:
-            self._activate(ratchet)
-        return opened.plaintext
-
-    def _activate(self, ratchet: Ratchet) -> None:
-        """Put *ratchet* in use and the one before at the head of the archive."""
-        self._archived = [
-            one for one in self._archived if (one.version, one.base_key) != (ratchet.version, ratchet.base_key)
-        ]
-        if self._active is not None:
-            self._archive_active()
-        self._active = ratchet
-
-    def _archive_active(self) -> None:
-        active = self._require_active()
-        active.pending = None  # an archived ratchet initiates nothing any longer
-        packed = pack([_RATCHET_VERSION, active.to_packed()])
-        archived = _Archived(active.version, active.base_key, packed)
-        self._archived = [archived, *self._archived][:ARCHIVED_RATCHETS_MAX]
-
-    def _matching(self, version: int, base_key: bytes) -> Ratchet | None:
-        active = self._active
-        if active is not None and active.version == version and primitives.equal(active.base_key, base_key):
-            return active
-        for archived in self._archived:
-            if archived.version == version and primitives.equal(archived.base_key, base_key):
-                return self._unpacked(archived)
-        return None
-
-    def _unpacked(self, archived: _Archived) -> Ratchet:
-        (packed,) = unpack(archived.packed, version=_RATCHET_VERSION, length=1, what="archived ratchet")
-        return Ratchet.from_packed(packed, self._local_identity)
+        account.consume(use)
+        return self._ratchets.keep(ratchet, opened)
 
     def _forward_max(self) -> int:
-        """A session with another device of ours may miss more: the same identity and the same service id."""
-        local = None if self._local is None else self._local.service_id
-        remote = None if self._remote is None else self._remote.service_id
-        own = local is not None and local == remote and self._local_identity == self._remote_identity
-        return SELF_FORWARD_JUMP_MAX if own else FORWARD_JUMP_MAX
-
-    def _require_active(self) -> Ratchet:
-        if self._active is None:
-            raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
-        return self._active
+        return forward_max(self._local_identity, self._remote_identity, self._local, self._remote)
 
     def _require_identity(self, identity_key: bytes) -> None:
         if not primitives.equal(identity_key, self._remote_identity):
@@ -494,31 +381,3 @@ def _require_addresses(*addresses: object) -> None:
 def _require_bundle(bundle: object) -> None:
     if not isinstance(bundle, PreKeyBundle):
         raise InvalidArgument("a bundle must be a PreKeyBundle")
-
-
-def _pack_address(address: Address | None) -> list[Any] | None:
-    return None if address is None else [address.name, address.device_id]
-
-
-def _take_address(value: object) -> Address | None:
-    if value is None:
-        return None
-    name, device_id = take_list(value, "address", length=2)
-    try:
-        return Address(
-            take_text(name, USER_ID_SIZE_MAX, "address name"),
-            take_int(device_id, DEVICE_ID_MAX, "device id", minimum=1),
-        )
-    except InvalidArgument as cause:
-        raise CorruptSnapshot(f"address: {cause}") from cause
-
-
-def _take_archived(value: object) -> _Archived:
-    version, base_key, packed = take_list(value, "archived ratchet", length=3)
-    if type(packed) is not bytes:
-        raise CorruptSnapshot("archived ratchet: not bytes")
-    return _Archived(
-        take_int(version, VERSION_PQXDH, "archived version"),
-        take_bytes(base_key, PUBLIC_KEY_SIZE, "archived base key"),
-        packed,
-    )

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import chains
+from .address import Address, address_binding
 from .clock import TIME_MAX
 from .double_ratchet import DoubleRatchet, ReceivingStep, SendingHalf
 from .errors import MessageKeyGone, NotAuthentic
-from .keys import KEM_CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, Address, Entropy, address_binding
+from .keys import KEM_CIPHERTEXT_SIZE, PUBLIC_KEY_SIZE, Entropy
 from .limits import COUNTER_MAX
 from .messages import (
     VERSION_PQXDH,
@@ -83,6 +84,7 @@ class Ratchet:
 
     def __init__(
         self,
+        *,
         version: int,
         base_key: bytes,
         remote_registration_id: int,
@@ -90,7 +92,7 @@ class Ratchet:
         post_quantum: PostQuantumRatchet | None,
         pending: PendingPreKey | None,
         created_at: int,
-        one_time_prekey_used: bool,  # noqa: FBT001 - one constructor call, all fields in order
+        one_time_prekey_used: bool,
     ) -> None:
         self.version = version
         self.base_key = base_key  # 33 bytes
@@ -201,14 +203,14 @@ class Ratchet:
         )
         base = take_bytes(base_key, PUBLIC_KEY_SIZE, "base key")
         return cls(
-            take_int(version, VERSION_PQXDH, "session version", minimum=VERSION_X3DH),
-            base,
-            take_int(registration_id, COUNTER_MAX, "registration id"),
-            DoubleRatchet.from_packed(double),
-            None if post_quantum is None else PostQuantumRatchet.from_packed(post_quantum),
-            None if pending is None else _pending(pending, base, local_identity),
-            take_int(created_at, TIME_MAX, "time of creation"),
-            take_bool(one_time, "one-time prekey used"),
+            version=take_int(version, VERSION_PQXDH, "session version", minimum=VERSION_X3DH),
+            base_key=base,
+            remote_registration_id=take_int(registration_id, COUNTER_MAX, "registration id"),
+            double=DoubleRatchet.from_packed(double),
+            post_quantum=None if post_quantum is None else PostQuantumRatchet.from_packed(post_quantum),
+            pending=None if pending is None else _pending(pending, base, local_identity),
+            created_at=take_int(created_at, TIME_MAX, "time of creation"),
+            one_time_prekey_used=take_bool(one_time, "one-time prekey used"),
         )
 
 

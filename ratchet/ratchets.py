@@ -1,0 +1,135 @@
+"""The ratchets of one session: the one in use, and up to 40 earlier ones; which of them opens a message."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .errors import CorruptSnapshot, MessageKeyGone, NoActiveSession, RatchetError
+from .keys import PUBLIC_KEY_SIZE, Entropy
+from .limits import ARCHIVED_RATCHETS_MAX
+from .messages import VERSION_PQXDH, SignalMessage
+from .packing import pack, take_bytes, take_int, take_list, unpack
+from .primitives import equal
+from .triple_ratchet import OpenedMessage, Peers, Ratchet
+
+__all__ = ["ArchivedRatchet", "Ratchets"]
+
+_VERSION: Final = 1
+
+
+class ArchivedRatchet(NamedTuple):
+    """A ratchet that is only read from, if a late message asks for it. Most never are, so it stays packed."""
+
+    version: int
+    base_key: bytes  # 33 bytes
+    packed: bytes
+
+    @classmethod
+    def pack(cls, ratchet: Ratchet) -> ArchivedRatchet:
+        """Pack *ratchet*; it initiates nothing any longer."""
+        ratchet.pending = None
+        return cls(ratchet.version, ratchet.base_key, pack([_VERSION, ratchet.to_packed()]))
+
+    def unpack(self, local_identity: bytes) -> Ratchet:
+        """Undo `pack`. Raises CorruptSnapshot."""
+        (packed,) = unpack(self.packed, version=_VERSION, length=1, what="archived ratchet")
+        return Ratchet.from_packed(packed, local_identity)
+
+    @classmethod
+    def from_packed(cls, value: object) -> ArchivedRatchet:
+        """Read one from a session's stored form, not yet its contents. Raises CorruptSnapshot."""
+        version, base_key, packed = take_list(value, "archived ratchet", length=3)
+        if type(packed) is not bytes:
+            raise CorruptSnapshot("archived ratchet: not bytes")
+        return cls(
+            take_int(version, VERSION_PQXDH, "archived version"),
+            take_bytes(base_key, PUBLIC_KEY_SIZE, "archived base key"),
+            packed,
+        )
+
+    def __repr__(self) -> str:
+        return f"ArchivedRatchet(version={self.version}, base_key={self.base_key.hex()})"
+
+
+class Ratchets:
+    """The ratchet in use and the archived ones, the newest first."""
+
+    __slots__ = ("_local_identity", "_peers", "active", "archived")
+
+    def __init__(
+        self, local_identity: bytes, peers: Peers, active: Ratchet | None, archived: list[ArchivedRatchet]
+    ) -> None:
+        self._local_identity = local_identity
+        self._peers = peers
+        self.active = active
+        self.archived = archived
+
+    def require_active(self) -> Ratchet:
+        """Return the ratchet in use. Raises NoActiveSession."""
+        if self.active is None:
+            raise NoActiveSession("no ratchet is in use: fetch the peer's bundle and renew")
+        return self.active
+
+    def open(self, message: SignalMessage, entropy: Entropy) -> bytes:
+        """Open a message with whichever ratchet can, which becomes the one in use. Raises as `Session.decrypt`."""
+        failure: RatchetError | None = None
+        active = self.active
+        if active is not None and active.version == message.version:
+            try:
+                opened = active.plan(message, self._peers, entropy)
+            except MessageKeyGone:
+                raise  # the ratchet is the right one: no other can open the message
+            except RatchetError as error:
+                failure = error
+            else:
+                active.commit(opened)
+                return opened.plaintext
+        return self._open_archived(message, entropy, failure)
+
+    def _open_archived(self, message: SignalMessage, entropy: Entropy, failure: RatchetError | None) -> bytes:
+        for archived in self.archived:
+            if archived.version != message.version:
+                continue
+            try:
+                ratchet = archived.unpack(self._local_identity)
+                opened = ratchet.plan(message, self._peers, entropy)
+            except CorruptSnapshot:
+                continue  # another one may still open the message
+            except MessageKeyGone:
+                raise
+            except RatchetError as error:
+                failure = failure or error
+            else:
+                return self.keep(ratchet, opened)
+        raise failure or NoActiveSession(f"no ratchet of version {message.version} is here: let the peer start afresh")
+
+    def keep(self, ratchet: Ratchet, opened: OpenedMessage) -> bytes:
+        """Commit what *ratchet* opened, and put it in use."""
+        ratchet.commit(opened)
+        if ratchet is not self.active:
+            self.activate(ratchet)
+        return opened.plaintext
+
+    def activate(self, ratchet: Ratchet) -> None:
+        """Put *ratchet* in use and the one before at the head of the archive."""
+        self.archived = [
+            one for one in self.archived if (one.version, one.base_key) != (ratchet.version, ratchet.base_key)
+        ]
+        self.archive()
+        self.active = ratchet
+
+    def archive(self) -> None:
+        """Put the ratchet in use at the head of the archive; the oldest beyond 40 goes."""
+        if self.active is not None:
+            self.archived = [ArchivedRatchet.pack(self.active), *self.archived][:ARCHIVED_RATCHETS_MAX]
+            self.active = None
+
+    def matching(self, version: int, base_key: bytes) -> Ratchet | None:
+        """Return the ratchet that a repeated first message belongs to. Raises CorruptSnapshot."""
+        active = self.active
+        if active is not None and active.version == version and equal(active.base_key, base_key):
+            return active
+        for archived in self.archived:
+            if archived.version == version and equal(archived.base_key, base_key):
+                return archived.unpack(self._local_identity)
+        return None
