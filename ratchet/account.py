@@ -10,18 +10,22 @@ from .clock import seconds_since_1970
 from .errors import CorruptSnapshot, InvalidArgument, UnknownPreKey
 from .keys import Entropy, IdentityKeyPair, KeyPair, SigningKeyPair, draw
 from .limits import (
+    ACCOUNT_SIZE_MAX,
     DEVICE_ID_MAX,
     ONE_TIME_PREKEYS_MAX,
     PREKEY_ID_MAX,
     REGISTRATION_ID_MAX,
     REPLACED_KEY_AGE_S,
+    SIGNED_PREKEYS_MAX,
     USED_BASE_KEYS_MAX,
 )
 from .packing import pack, take_bool, take_bytes, take_int, unpack
 from .prekey_packing import (
+    UsedBaseKeys,
     pack_kem_prekey,
     pack_one_time_prekey,
     pack_signed_prekey,
+    pack_used_base_keys,
     take_ids,
     take_kem_prekeys,
     take_one_time_prekeys,
@@ -43,6 +47,7 @@ from .prekeys import (
 
 if TYPE_CHECKING:
     from collections.abc import Container
+from .secret import NotCopied
 
 __all__ = ["Account"]
 
@@ -51,7 +56,7 @@ _Key = TypeVar("_Key")
 _VERSION: Final = 1
 
 
-class Account:
+class Account(NotCopied):
     """A device's identity and prekeys: what accepts first messages. Made by `create` or `from_bytes`.
 
     Every method that changes it either completes or raises and leaves it as it was. Not thread-safe.
@@ -78,9 +83,9 @@ class Account:
         self._last_resort: dict[int, KemPreKey] = {}  # likewise
         self._one_time: dict[int, OneTimePreKey] = {}
         self._one_time_kem: dict[int, KemPreKey] = {}
-        self._fresh_prekeys: list[int] = []  # one-time ids that `bundle` has not handed out
-        self._fresh_kem_prekeys: list[int] = []
-        self._used: dict[tuple[int, int | None], set[bytes]] = {}  # (signed id, KEM id) to base keys
+        self._fresh_prekeys: dict[int, None] = {}  # one-time ids that `bundle` has not handed out, in order
+        self._fresh_kem_prekeys: dict[int, None] = {}
+        self._used: UsedBaseKeys = {}
 
     @classmethod
     def create(
@@ -189,17 +194,15 @@ class Account:
         )
 
     def _take_fresh(self) -> OneTimePreKey | None:
-        while self._fresh_prekeys:
-            found = self._one_time.get(self._fresh_prekeys.pop(0))
-            if found is not None:
-                return found
+        for prekey_id in self._fresh_prekeys:
+            del self._fresh_prekeys[prekey_id]
+            return self._one_time[prekey_id]
         return None
 
     def _take_fresh_kem(self) -> KemPreKey | None:
-        while self._fresh_kem_prekeys:
-            found = self._one_time_kem.get(self._fresh_kem_prekeys.pop(0))
-            if found is not None:
-                return found
+        for prekey_id in self._fresh_kem_prekeys:
+            del self._fresh_kem_prekeys[prekey_id]
+            return self._one_time_kem[prekey_id]
         return None
 
     def _current_signed(self) -> SignedPreKey:
@@ -230,8 +233,8 @@ class Account:
         self._next_id = ids.following
         self._one_time |= {key.id: key for key in new}
         self._one_time_kem |= {key.id: key for key in new_kem}
-        self._fresh_prekeys += [key.id for key in new]
-        self._fresh_kem_prekeys += [key.id for key in new_kem]
+        self._fresh_prekeys |= dict.fromkeys(key.id for key in new)
+        self._fresh_kem_prekeys |= dict.fromkeys(key.id for key in new_kem)
         self._expire(seconds)
         return PublishedPreKeys(
             self._registration_id,
@@ -245,9 +248,12 @@ class Account:
     def rotate_signed_prekey(self, *, entropy: Entropy = os.urandom, now: float | None = None) -> PublishedPreKeys:
         """Replace the signed and the last-resort KEM prekey; return the new public halves.
 
-        The replaced ones still open first messages for 30 days.
+        The replaced ones still open first messages for 30 days. Raises InvalidArgument when 1,000 are kept.
         """
         seconds = seconds_since_1970(now)
+        self._expire(seconds)
+        if len(self._signed) >= SIGNED_PREKEYS_MAX:
+            raise InvalidArgument(f"{SIGNED_PREKEYS_MAX} signed prekeys are kept already: rotate less often")
         ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         signed = SignedPreKey.generate(self._identity, ids.next(), entropy, seconds)
         last_resort = KemPreKey.generate(self._identity, ids.next(), entropy, seconds, last_resort=True)
@@ -274,9 +280,9 @@ class Account:
                 if successor.created_at + REPLACED_KEY_AGE_S <= seconds:
                     del keys[key.id]
         self._used = {
-            ids: base_keys
-            for ids, base_keys in self._used.items()
-            if ids[0] in self._signed and (ids[1] is None or ids[1] in self._last_resort)
+            kem_id: {entry for entry in entries if entry[0] in self._signed}
+            for kem_id, entries in self._used.items()
+            if kem_id is None or kem_id in self._last_resort
         }
 
     # The prekey source of `Session`.
@@ -298,8 +304,8 @@ class Account:
 
         Raises UnknownPreKey if the keys have been used 10,000 times: rotate them.
         """
-        used = self._used.get((use.signed_prekey_id, use.kem_prekey_id), set())
-        if use.base_key in used:
+        used = self._used.get(use.kem_prekey_id, set())
+        if (use.signed_prekey_id, use.base_key) in used:
             return True
         if len(used) >= USED_BASE_KEYS_MAX:
             raise UnknownPreKey("the last-resort prekey has been used too often: rotate it")
@@ -309,9 +315,11 @@ class Account:
         """Delete the one-time keys of *use*; remember its base key while the keys that stay live."""
         if use.one_time_prekey_id is not None:
             self._one_time.pop(use.one_time_prekey_id, None)
+            self._fresh_prekeys.pop(use.one_time_prekey_id, None)
         if use.kem_prekey_id is not None and self._one_time_kem.pop(use.kem_prekey_id, None) is not None:
+            self._fresh_kem_prekeys.pop(use.kem_prekey_id, None)
             return
-        self._used.setdefault((use.signed_prekey_id, use.kem_prekey_id), set()).add(use.base_key)
+        self._used.setdefault(use.kem_prekey_id, set()).add((use.signed_prekey_id, use.base_key))
 
     # Stored form.
 
@@ -327,16 +335,16 @@ class Account:
                 [pack_kem_prekey(key) for key in self._last_resort.values()],
                 [pack_one_time_prekey(key) for key in self._one_time.values()],
                 [pack_kem_prekey(key) for key in self._one_time_kem.values()],
-                self._fresh_prekeys,
-                self._fresh_kem_prekeys,
-                [[*ids, sorted(base_keys)] for ids, base_keys in self._used.items()],
+                list(self._fresh_prekeys),
+                list(self._fresh_kem_prekeys),
+                pack_used_base_keys(self._used),
             ]
         )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Account:
         """Undo `to_bytes`. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
-        values = unpack(data, version=_VERSION, length=11, what="account")
+        values = unpack(data, version=_VERSION, length=11, size_max=ACCOUNT_SIZE_MAX, what="account")
         is_seed, secret, registration_id, next_id, signed, last_resort, one_time, kem, fresh, fresh_kem, used = values
         pair = SigningKeyPair.from_secret(take_bool(is_seed, "identity"), take_bytes(secret, 32, "identity"))
         account = cls(
@@ -347,8 +355,8 @@ class Account:
         account._last_resort = take_kem_prekeys(last_resort, last_resort=True)
         account._one_time = take_one_time_prekeys(one_time)
         account._one_time_kem = take_kem_prekeys(kem, last_resort=False)
-        account._fresh_prekeys = take_ids(fresh)
-        account._fresh_kem_prekeys = take_ids(fresh_kem)
+        account._fresh_prekeys = take_ids(fresh, account._one_time)
+        account._fresh_kem_prekeys = take_ids(fresh_kem, account._one_time_kem)
         account._used = take_used_base_keys(used)
         if not account._signed or not account._last_resort:
             raise CorruptSnapshot("account: no signed prekey")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from .chains import chain_step, root_step
-from .errors import NoActiveSession
+from .errors import CorruptSnapshot, NoActiveSession
 from .keys import PUBLIC_KEY_SIZE, Entropy, KeyPair
 from .limits import COUNTER_MAX, RECEIVING_CHAINS_MAX, SELF_FORWARD_JUMP_MAX
 from .packing import take_bytes, take_int, take_list
@@ -86,9 +86,10 @@ class DoubleRatchet:
         self.sending.chain_key = chain_key
         self.sending.number += 1
 
-    def plan_receive(self, ratchet_key: bytes, counter: int) -> ReceivingStep:
+    def plan_receive(self, ratchet_key: bytes, counter: int, new_chain_max: int | None = None) -> ReceivingStep:
         """Find or derive the seed at *counter* of the chain of *ratchet_key* (section 3.5).
 
+        In a chain that is new, at most *new_chain_max* messages may be missing, if it is given.
         Raises MessageKeyGone, TooFarAhead, or NotAuthentic for a low-order key.
         """
         chain = self.receiving.get(ratchet_key)
@@ -97,7 +98,8 @@ class DoubleRatchet:
         # Only the first half of the DH step; our next key pair is not made before the tag has verified.
         root_key, chain_key = root_step(self.sending.root_key, self.sending.pair.agree(ratchet_key))
         chain = ReceivingChain(chain_key, 0, {})
-        return ReceivingStep(ratchet_key, chain, chain.plan(counter, self.forward_max), root_key)
+        forward_max = self.forward_max if new_chain_max is None else new_chain_max
+        return ReceivingStep(ratchet_key, chain, chain.plan(counter, forward_max), root_key)
 
     def answer(self, step: ReceivingStep, entropy: Entropy) -> SendingHalf | None:
         """Make the second half of the DH step if *step* opened a new chain: our next pair and sending chain."""
@@ -147,4 +149,6 @@ class DoubleRatchet:
         for packed in take_list(chains, "receiving chains", length_max=RECEIVING_CHAINS_MAX):
             ratchet_key, *chain = take_list(packed, "receiving chain", length=5)
             receiving[take_bytes(ratchet_key, PUBLIC_KEY_SIZE, "their ratchet key")] = ReceivingChain.from_packed(chain)
+        if len(receiving) != len(chains):
+            raise CorruptSnapshot("receiving chains: one ratchet key twice")
         return cls(sending, receiving, forward_max=take_int(forward_max, SELF_FORWARD_JUMP_MAX, "forward limit"))

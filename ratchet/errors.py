@@ -86,9 +86,12 @@ class IdentityChanged(RatchetError):
     """
 
     def __init__(self, known: bytes, received: bytes) -> None:
-        super().__init__("the peer's identity key is not the one of this session")
+        super().__init__(known, received)
         self.known = known
         self.received = received
+
+    def __str__(self) -> str:
+        return "the peer's identity key is not the one of this session"
 
 
 class SafetyNumberMismatch(RatchetError):

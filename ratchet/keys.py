@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import primitives
-from .errors import InvalidArgument, MalformedMessage, NotAuthentic
+from .errors import CorruptSnapshot, InvalidArgument, MalformedMessage, NotAuthentic
 from .labels import SIGNED_DATA
+from .secret import NotCopied
 
 __all__ = [
     "Entropy",
@@ -38,6 +39,8 @@ KEM_CIPHERTEXT_SIZE: Final = 1 + primitives.KEM_1024_CIPHERTEXT_SIZE  # 1,569 by
 
 def draw(entropy: Entropy, size: int) -> bytes:
     """Take *size* bytes from *entropy*. Raises InvalidArgument if it returns anything else."""
+    if not callable(entropy):
+        raise InvalidArgument("entropy is a function from a size to bytes")
     random = entropy(size)
     if type(random) is not bytes or len(random) != size:
         raise InvalidArgument(f"entropy({size}) must return {size} bytes")
@@ -69,7 +72,7 @@ def parse_kem_ciphertext(data: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KeyPair:
+class KeyPair(NotCopied):
     """An X25519 key pair for agreement only: ratchet keys, base keys, one-time prekeys."""
 
     public: bytes  # 33 bytes
@@ -92,7 +95,7 @@ class KeyPair:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SigningKeyPair:
+class SigningKeyPair(NotCopied):
     """An X25519 key pair that also signs (XEdDSA): identity keys, sender keys' signing keys.
 
     Made here from an Ed25519 seed, so that a signature is one constant-time call; or loaded from
@@ -132,11 +135,15 @@ class SigningKeyPair:
 
     @classmethod
     def from_secret(cls, is_seed: bool, secret: bytes) -> SigningKeyPair:  # noqa: FBT001 - the pair that `secret` returns
-        """Undo `secret`."""
-        return cls.from_seed(secret) if is_seed else cls.from_private(secret)
+        """Undo `secret`. Raises CorruptSnapshot for a private key that is not clamped: `secret` gives no such."""
+        if is_seed:
+            return cls.from_seed(secret)
+        if primitives.clamp(secret) != secret:
+            raise CorruptSnapshot("a loaded private key is stored clamped")
+        return cls.from_private(secret)
 
 
-class IdentityKeyPair:
+class IdentityKeyPair(NotCopied):
     """A user's long-term key pair; all devices of the user hold the same one.
 
     Values do not compare and do not print their secret.
@@ -175,8 +182,8 @@ class IdentityKeyPair:
         return self._pair
 
     def agree(self, public: bytes) -> bytes:
-        """Return DH(identity, *public*), 32 bytes. Raises NotAuthentic for a low-order key."""
-        return self._pair.agree(public)
+        """Return DH(identity, *public*), 32 bytes. Raises MalformedMessage, or NotAuthentic for a low-order key."""
+        return self._pair.agree(parse_public_key(public))
 
     def sign(self, label: str, data: bytes, *, entropy: Entropy = os.urandom) -> bytes:
         """Sign *data* for the use that *label* names; see `verify_signature`. Returns 64 bytes."""
@@ -188,7 +195,10 @@ class IdentityKeyPair:
 
 def signed_data(label: str, data: bytes) -> bytes:
     """Return what a labelled signature covers: "e2ee", a zero byte, the label's length in one byte, label, data."""
-    encoded = label.encode() if type(label) is str else b""
+    try:
+        encoded = label.encode() if type(label) is str else b""
+    except UnicodeEncodeError as cause:
+        raise InvalidArgument("a label is text that has a UTF-8 form") from cause
     if not 1 <= len(encoded) <= 255 or type(data) is not bytes:
         raise InvalidArgument("a signature needs a label of 1 to 255 bytes and data in bytes")
     return SIGNED_DATA + bytes([len(encoded)]) + encoded + data

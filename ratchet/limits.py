@@ -24,11 +24,21 @@ CHUNK_INDEX_MAX: Final = 0xFFFF  # of one erasure-coded blob; an encoder wraps t
 COUNTER_MAX: Final = 0xFFFFFFFF  # counters and iterations are 32 bits on the wire; overflow is an error
 
 # Ours.
+FIELDS_MAX: Final = 64  # fields of one protobuf message, known or not; Signal's have 8: bounds work before any check
+ARCHIVED_FORWARD_JUMP_MAX: Final = 2_000  # in a new chain of an archived ratchet: see below
 SELF_FORWARD_JUMP_MAX: Final = 250_000  # in sessions with oneself, where libsignal has no limit: about a second of work
 PLAINTEXT_SIZE_MAX: Final = 16 * 1024 * 1024  # bytes in one message: bounds memory, far above any real message
 MESSAGE_SIZE_MAX: Final = PLAINTEXT_SIZE_MAX + 8 * 1024  # bytes of a received message, headers included
-SNAPSHOT_SIZE_MAX: Final = 256 * 1024 * 1024  # bytes; 41 ratchets of 5 chains with 2,000 skipped keys each are 80 MB
+BUNDLE_SIZE_MAX: Final = 4 * 1024  # bytes of a packed bundle, which has at most 1,900
+SENDER_KEY_SIZE_MAX: Final = 1024 * 1024  # bytes; 5 chains with 2,000 skipped keys each are 350 kB
+SESSION_SIZE_MAX: Final = 64 * 1024 * 1024  # bytes; 41 ratchets with all skipped keys that fit are 25 MB
+ACCOUNT_SIZE_MAX: Final = 64 * 1024 * 1024  # bytes; 10,000 one-time prekeys of both kinds are 3 MB
+SIGNED_PREKEYS_MAX: Final = 1_000  # kept at once, current and replaced: one rotation in 43 minutes for 30 days
 ONE_TIME_PREKEYS_MAX: Final = 10_000  # of each kind held by one account: bounds one upload and one snapshot
-USED_BASE_KEYS_MAX: Final = 10_000  # remembered per last-resort key; at the limit it opens no new session: rotate
+USED_BASE_KEYS_MAX: Final = 10_000  # remembered for one last-resort key; at the limit it opens no new session: rotate
 REPLACED_KEY_AGE_S: Final = 30 * 24 * 3600  # replaced signed and last-resort prekeys still open first messages
 USER_ID_SIZE_MAX: Final = 1024  # bytes of an address name or of a stable id in a safety number
+
+# What one forged message of a hundred bytes may cost whoever lets strangers deliver: at most 25,000 steps of both
+# chains of the active ratchet (0.1 s; 1 s in a session with oneself), and 2,000 of each of 40 archived ones (0.3 s).
+# Without the lower limit for the archived, which libsignal does not have, it would be 5 s.

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 import msgpack
 
 from .errors import CorruptSnapshot, UnsupportedVersion
-from .limits import SNAPSHOT_SIZE_MAX
 
 __all__ = [
     "pack",
@@ -37,27 +36,32 @@ def _no_extension(code: int, _data: bytes) -> NoReturn:
     raise CorruptSnapshot(f"extension type {code} in packed data")
 
 
-def unpack(data: bytes, *, version: int, length: int, what: str) -> list[Any]:
+def unpack(data: bytes, *, version: int, length: int, size_max: int, what: str) -> list[Any]:
     """Read the array of *length* elements that starts with *version*; return it without the version.
 
     Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it.
     """
     if type(data) is not bytes:
         raise CorruptSnapshot(f"packed {what} must be bytes")
-    if len(data) > SNAPSHOT_SIZE_MAX:
-        raise CorruptSnapshot(f"packed {what} is larger than {SNAPSHOT_SIZE_MAX} bytes")
+    if len(data) > size_max:
+        raise CorruptSnapshot(f"packed {what} is larger than {size_max} bytes")
+    value: object = None
+    failure = ""
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_no_extension)
-    except CorruptSnapshot:
-        raise
-    except Exception as cause:  # msgpack raises ValueErrors, UnicodeDecodeError, RecursionError and its own
-        raise CorruptSnapshot(f"packed {what} is not msgpack") from cause
+    except Exception as cause:  # noqa: BLE001 - msgpack raises ValueErrors, UnicodeDecodeError, RecursionError, its own
+        failure = type(cause).__name__
+    if failure:
+        # Raised out here, so that it carries no cause: msgpack's errors hold what they have read, keys included.
+        raise CorruptSnapshot(f"packed {what} is not msgpack ({failure})")
     if type(value) is not list or not value or type(value[0]) is not int:
         raise CorruptSnapshot(f"packed {what} is not a versioned array")
     if value[0] > version:
         raise UnsupportedVersion(f"packed {what} has version {value[0]}, this release reads up to {version}")
     if value[0] != version or len(value) != length + 1:
         raise CorruptSnapshot(f"packed {what} has the wrong shape")
+    if pack(value) != data:
+        raise CorruptSnapshot(f"packed {what} is not in its one form")
     return value[1:]
 
 
@@ -120,7 +124,8 @@ def take_positions(runs: object, joined: object, end: int, length_max: int) -> d
     positions: list[int] = []
     following = 0
     for first, length in zip(numbers[::2], numbers[1::2], strict=False):
-        take_int(first, end, "first position", minimum=following)
+        # A run that touches the one before would be a second form of the same positions.
+        take_int(first, end, "first position", minimum=following + 1 if following else 0)
         take_int(length, length_max - len(positions), "length of a run of positions", minimum=1)
         following = first + length
         positions += range(first, following)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .clock import TIME_MAX
 from .errors import CorruptSnapshot
 from .keys import PUBLIC_KEY_SIZE, KeyPair
-from .limits import COUNTER_MAX, ONE_TIME_PREKEYS_MAX, PREKEY_ID_MAX, USED_BASE_KEYS_MAX
+from .limits import COUNTER_MAX, ONE_TIME_PREKEYS_MAX, PREKEY_ID_MAX, SIGNED_PREKEYS_MAX, USED_BASE_KEYS_MAX
 from .packing import take_bytes, take_int, take_list
 from .prekeys import KemPreKey, OneTimePreKey, SignedPreKey
 from .primitives import KEM_SEED_SIZE, SIGNATURE_SIZE
 
+if TYPE_CHECKING:
+    from collections.abc import Container
+
 __all__ = [
+    "UsedBaseKeys",
     "pack_kem_prekey",
     "pack_one_time_prekey",
     "pack_signed_prekey",
+    "pack_used_base_keys",
     "take_ids",
     "take_kem_prekeys",
     "take_one_time_prekeys",
@@ -23,7 +28,8 @@ __all__ = [
     "take_used_base_keys",
 ]
 
-_GENERATIONS_MAX: Final = 10_000  # signed prekeys, and pairs of them, of one account; bounds reading, never reached
+UsedBaseKeys: TypeAlias = dict[int | None, set[tuple[int, bytes]]]
+"""KEM prekey id (None: X3DH) to signed prekey id and base key of each first message that consumed nothing."""
 
 
 def pack_signed_prekey(key: SignedPreKey) -> list[Any]:
@@ -44,7 +50,7 @@ def pack_kem_prekey(key: KemPreKey) -> list[Any]:
 def take_signed_prekeys(value: object) -> dict[int, SignedPreKey]:
     """Read packed signed prekeys, oldest first. Raises CorruptSnapshot."""
     keys: dict[int, SignedPreKey] = {}
-    for one in take_list(value, "signed prekeys", length_max=_GENERATIONS_MAX):
+    for one in take_list(value, "signed prekeys", length_max=SIGNED_PREKEYS_MAX):
         prekey_id, public, private, signature, created_at = take_list(one, "signed prekey", length=5)
         key = SignedPreKey(
             _new_id(keys, prekey_id),
@@ -82,20 +88,38 @@ def take_kem_prekeys(value: object, *, last_resort: bool) -> dict[int, KemPreKey
     return keys
 
 
-def take_ids(value: object) -> list[int]:
-    """Read prekey ids. Raises CorruptSnapshot."""
-    return [_id(one) for one in take_list(value, "prekey ids", length_max=ONE_TIME_PREKEYS_MAX)]
+def take_ids(value: object, keys: Container[int]) -> dict[int, None]:
+    """Read ids of *keys*, each once. Raises CorruptSnapshot."""
+    ids = dict.fromkeys(_id(one) for one in take_list(value, "prekey ids", length_max=ONE_TIME_PREKEYS_MAX))
+    if len(ids) != len(take_list(value, "prekey ids")) or not all(prekey_id in keys for prekey_id in ids):
+        raise CorruptSnapshot("prekey ids: one twice, or of no key")
+    return ids
 
 
-def take_used_base_keys(value: object) -> dict[tuple[int, int | None], set[bytes]]:
-    """Read what is remembered of last-resort keys' use. Raises CorruptSnapshot."""
-    used: dict[tuple[int, int | None], set[bytes]] = {}
-    for one in take_list(value, "used base keys", length_max=_GENERATIONS_MAX):
-        signed_id, kem_id, base_keys = take_list(one, "used base keys", length=3)
+def pack_used_base_keys(used: UsedBaseKeys) -> list[Any]:
+    """What is remembered of last-resort keys' use, as plain values."""
+    return [
+        [kem_id, [signed_id for signed_id, _key in entries], [base_key for _id, base_key in entries]]
+        for kem_id, entries in ((kem_id, sorted(entries)) for kem_id, entries in used.items())
+    ]
+
+
+def take_used_base_keys(value: object) -> UsedBaseKeys:
+    """Undo `pack_used_base_keys`. Raises CorruptSnapshot."""
+    used: UsedBaseKeys = {}
+    for one in take_list(value, "used base keys", length_max=SIGNED_PREKEYS_MAX + 1):
+        kem_id, signed_ids, base_keys = take_list(one, "used base keys", length=3)
         listed = take_list(base_keys, "used base keys", length_max=USED_BASE_KEYS_MAX)
-        used[_id(signed_id), None if kem_id is None else _id(kem_id)] = {
-            take_bytes(base_key, PUBLIC_KEY_SIZE, "used base key") for base_key in listed
-        }
+        entries = [
+            (_id(signed_id), take_bytes(base_key, PUBLIC_KEY_SIZE, "used base key"))
+            for signed_id, base_key in zip(
+                take_list(signed_ids, "used signed ids", length=len(listed)), listed, strict=True
+            )
+        ]
+        key = None if kem_id is None else _id(kem_id)
+        if key in used or entries != sorted(set(entries)):
+            raise CorruptSnapshot("used base keys: not in order")
+        used[key] = set(entries)
     return used
 
 

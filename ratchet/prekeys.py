@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from . import primitives
-from .errors import CorruptSnapshot, InvalidArgument, MalformedMessage, NotAuthentic
+from .errors import CorruptSnapshot, InvalidArgument, MalformedMessage
 from .keys import (
     KEM_PUBLIC_KEY_SIZE,
     KYBER_1024_TYPE,
@@ -18,7 +18,7 @@ from .keys import (
     parse_kem_public_key,
     parse_public_key,
 )
-from .limits import COUNTER_MAX, DEVICE_ID_MAX
+from .limits import BUNDLE_SIZE_MAX, COUNTER_MAX, DEVICE_ID_MAX, ONE_TIME_PREKEYS_MAX, PREKEY_ID_MAX
 from .packing import pack, take_bytes, take_int, take_optional_bytes, unpack
 
 __all__ = [
@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _BUNDLE_VERSION: Final = 1
+
+_Published = TypeVar("_Published")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,13 +180,18 @@ class PublishedPreKeys:
 
     def verify(self) -> None:
         """Raise NotAuthentic or MalformedMessage unless every key has its form and its signature verifies."""
-        identity_key = parse_public_key(self.identity_key)
-        edwards = primitives.edwards_public(identity_key[1:])
-        if self.signed_prekey is not None:
-            _verify_signed(edwards, parse_public_key(self.signed_prekey.public_key), self.signed_prekey.signature)
-        for kem in (*self.one_time_kem_prekeys, *filter(None, [self.last_resort_kem_prekey])):
+        _require_id(self.registration_id, COUNTER_MAX, "registration id")
+        edwards = primitives.edwards_public(parse_public_key(self.identity_key)[1:])
+        signed = self.signed_prekey
+        if signed is not None:
+            _require_published(signed, PublishedSignedPreKey)
+            _verify_signed(edwards, parse_public_key(signed.public_key), signed.signature)
+        last_resort = () if self.last_resort_kem_prekey is None else (self.last_resort_kem_prekey,)
+        for kem in (*_require_tuple(self.one_time_kem_prekeys), *last_resort):
+            _require_published(kem, PublishedKemPreKey)
             _verify_signed(edwards, parse_kem_public_key(kem.public_key), kem.signature)
-        for one_time in self.one_time_prekeys:
+        for one_time in _require_tuple(self.one_time_prekeys):
+            _require_published(one_time, PublishedOneTimePreKey)
             parse_public_key(one_time.public_key)
 
 
@@ -226,10 +233,12 @@ class PreKeyBundle:
         parse_public_key(self.identity_key)
         _require_id(self.signed_prekey_id, COUNTER_MAX, "signed prekey id")
         parse_public_key(self.signed_prekey)
+        _require_signature(self.signed_prekey_signature)
         kem = (self.kem_prekey_id, self.kem_prekey, self.kem_prekey_signature)
         if self.kem_prekey is not None and self.kem_prekey_id is not None:
             _require_id(self.kem_prekey_id, COUNTER_MAX, "KEM prekey id")
             parse_kem_public_key(self.kem_prekey)
+            _require_signature(self.kem_prekey_signature)
         elif kem != (None, None, None):
             raise MalformedMessage("the three KEM fields of a bundle come together")
         if self.one_time_prekey is not None and self.one_time_prekey_id is not None:
@@ -239,7 +248,8 @@ class PreKeyBundle:
             raise MalformedMessage("the two one-time fields of a bundle come together")
 
     def to_bytes(self) -> bytes:
-        """Pack the bundle; our own form, for carriers of ours (libsignal has none)."""
+        """Pack the bundle; our own form, for carriers of ours (libsignal has none). Raises MalformedMessage."""
+        self._check_forms()
         return pack(
             [
                 _BUNDLE_VERSION,
@@ -261,7 +271,9 @@ class PreKeyBundle:
     def from_bytes(cls, data: bytes) -> PreKeyBundle:
         """Undo `to_bytes`. Raises MalformedMessage or UnsupportedVersion; signatures are checked on use."""
         try:
-            values: list[Any] = unpack(data, version=_BUNDLE_VERSION, length=11, what="bundle")
+            values: list[Any] = unpack(
+                data, version=_BUNDLE_VERSION, length=11, size_max=BUNDLE_SIZE_MAX, what="bundle"
+            )
             return cls(
                 registration_id=take_int(values[0], COUNTER_MAX, "registration id"),
                 device_id=take_int(values[1], DEVICE_ID_MAX, "device id", minimum=1),
@@ -284,10 +296,28 @@ def _require_id(value: object, maximum: int, what: str) -> None:
         raise MalformedMessage(f"a {what} is 0 to {maximum}")
 
 
-def _verify_signed(edwards: bytes, public_key: bytes, signature: object) -> None:
-    if type(signature) is not bytes:
-        raise NotAuthentic("a signature has 64 bytes")
-    primitives.xeddsa_verify_edwards(edwards, public_key, signature)
+def _require_tuple(keys: tuple[_Published, ...]) -> tuple[_Published, ...]:
+    if type(keys) is not tuple or len(keys) > ONE_TIME_PREKEYS_MAX:
+        raise MalformedMessage(f"published keys of one kind are a tuple of at most {ONE_TIME_PREKEYS_MAX}")
+    return keys
+
+
+def _require_published(
+    key: object, kind: type[PublishedSignedPreKey | PublishedKemPreKey | PublishedOneTimePreKey]
+) -> None:
+    if type(key) is not kind:
+        raise MalformedMessage(f"a published key must be a {kind.__name__}")
+    _require_id(key.id, PREKEY_ID_MAX, "prekey id")
+
+
+def _require_signature(signature: bytes | None) -> bytes:
+    if type(signature) is not bytes or len(signature) != primitives.SIGNATURE_SIZE:
+        raise MalformedMessage("a signature has 64 bytes")
+    return signature
+
+
+def _verify_signed(edwards: bytes, public_key: bytes, signature: bytes | None) -> None:
+    primitives.xeddsa_verify_edwards(edwards, public_key, _require_signature(signature))
 
 
 def require_count(value: object, maximum: int, what: str) -> int:

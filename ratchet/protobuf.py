@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from .errors import MalformedMessage
+from .limits import FIELDS_MAX
 
 __all__ = ["Fields", "bytes_field", "number_field", "read_fields", "read_varint", "varint"]
 
@@ -71,8 +72,12 @@ def bytes_field(number: int, value: bytes) -> bytes:
 def read_fields(data: bytes, position: int, end: int) -> Fields:  # noqa: C901 - one loop, unrolled for one-byte numbers
     """Decode the fields in ``data[position:end]``. Raises MalformedMessage, nothing else."""
     fields: Fields = {}
+    left = FIELDS_MAX
     try:
         while position < end:
+            left -= 1
+            if left < 0:
+                raise MalformedMessage(f"more than {FIELDS_MAX} fields")
             key = data[position]
             position += 1
             if key > 0x7F:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .errors import CorruptSnapshot, MessageKeyGone, NoActiveSession, RatchetError
+from .errors import CorruptSnapshot, NoActiveSession, RatchetError
 from .keys import PUBLIC_KEY_SIZE, Entropy
-from .limits import ARCHIVED_RATCHETS_MAX
+from .limits import ARCHIVED_FORWARD_JUMP_MAX, ARCHIVED_RATCHETS_MAX, SESSION_SIZE_MAX
 from .messages import VERSION_PQXDH, SignalMessage
 from .packing import pack, take_bytes, take_int, take_list, unpack
 from .primitives import equal
@@ -32,7 +32,7 @@ class ArchivedRatchet(NamedTuple):
 
     def unpack(self, local_identity: bytes) -> Ratchet:
         """Undo `pack`. Raises CorruptSnapshot."""
-        (packed,) = unpack(self.packed, version=_VERSION, length=1, what="archived ratchet")
+        (packed,) = unpack(self.packed, version=_VERSION, length=1, size_max=SESSION_SIZE_MAX, what="archived ratchet")
         return Ratchet.from_packed(packed, local_identity)
 
     @classmethod
@@ -77,9 +77,9 @@ class Ratchets:
         if active is not None and active.version == message.version:
             try:
                 opened = active.plan(message, self._peers, entropy)
-            except MessageKeyGone:
-                raise  # the ratchet is the right one: no other can open the message
             except RatchetError as error:
+                if active.knows(message):
+                    raise  # no other ratchet can open it
                 failure = error
             else:
                 active.commit(opened)
@@ -92,12 +92,13 @@ class Ratchets:
                 continue
             try:
                 ratchet = archived.unpack(self._local_identity)
-                opened = ratchet.plan(message, self._peers, entropy)
             except CorruptSnapshot:
                 continue  # another one may still open the message
-            except MessageKeyGone:
-                raise
+            try:
+                opened = ratchet.plan(message, self._peers, entropy, new_chain_max=ARCHIVED_FORWARD_JUMP_MAX)
             except RatchetError as error:
+                if ratchet.knows(message):
+                    raise
                 failure = failure or error
             else:
                 return self.keep(ratchet, opened)

@@ -69,7 +69,7 @@ def safety_number(
         raise InvalidArgument(
             f"iterations are {SAFETY_NUMBER_ITERATIONS_MIN} to {SAFETY_NUMBER_ITERATIONS_MAX}, not {iterations!r}"
         )
-    if version not in (1, 2):
+    if type(version) is not int or version not in (1, 2):
         raise InvalidArgument("a scannable safety number has version 1 or 2")
     local = _party(local_id, local_identity_key, iterations)
     remote = _party(remote_id, remote_identity_key, iterations)

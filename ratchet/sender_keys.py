@@ -25,11 +25,13 @@ from .limits import (
     COUNTER_MAX,
     FORWARD_JUMP_MAX,
     PLAINTEXT_SIZE_MAX,
+    SENDER_KEY_SIZE_MAX,
     SENDER_KEY_STATES_MAX,
 )
 from .messages import DistributionMessage, SenderKeyMessage, encode_sender_key_message
 from .packing import pack, take_bool, take_bytes, take_int, take_list, unpack
 from .receiving_chain import ReceivingChain
+from .secret import NotCopied
 
 __all__ = ["OwnSenderKey", "PeerSenderKey"]
 
@@ -43,7 +45,7 @@ def _message_keys(seed: bytes) -> tuple[bytes, bytes]:
     return derived[:16], derived[16:]
 
 
-class OwnSenderKey:
+class OwnSenderKey(NotCopied):
     """Our chain in one group: encrypts, and tells members how to read on from here. Not thread-safe."""
 
     __slots__ = ("_chain_id", "_chain_key", "_distribution_id", "_iteration", "_signing")
@@ -135,7 +137,7 @@ class OwnSenderKey:
     def from_bytes(cls, data: bytes) -> OwnSenderKey:
         """Undo `to_bytes`. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
         distribution_id, chain_id, iteration, chain_key, is_seed, secret = unpack(
-            data, version=_VERSION, length=6, what="sender key"
+            data, version=_VERSION, length=6, size_max=SENDER_KEY_SIZE_MAX, what="sender key"
         )
         return cls(
             UUID(bytes=take_bytes(distribution_id, 16, "distribution id")),
@@ -164,7 +166,7 @@ class _PeerChain:
         primitives.xeddsa_verify_edwards(self._edwards, message.signed, message.signature)
 
 
-class PeerSenderKey:
+class PeerSenderKey(NotCopied):
     """A sender's chains in one group, up to five: decrypts its messages. Not thread-safe.
 
     Whatever a method raises, the object is exactly as it was.
@@ -247,7 +249,9 @@ class PeerSenderKey:
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerSenderKey:
         """Undo `to_bytes`. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
-        distribution_id, packed = unpack(data, version=_VERSION, length=2, what="peer's sender key")
+        distribution_id, packed = unpack(
+            data, version=_VERSION, length=2, size_max=SENDER_KEY_SIZE_MAX, what="peer's sender key"
+        )
         chains = []
         for one in take_list(packed, "sender key chains", length_max=SENDER_KEY_STATES_MAX):
             chain_id, signing_key, *chain = take_list(one, "sender key chain", length=6)

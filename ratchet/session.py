@@ -13,16 +13,18 @@ from .errors import (
     InvalidArgument,
     NoActiveSession,
 )
-from .keys import PUBLIC_KEY_SIZE, Entropy
+from .keys import PUBLIC_KEY_SIZE, Entropy, IdentityKeyPair, parse_public_key
 from .limits import (
     ARCHIVED_RATCHETS_MAX,
     PLAINTEXT_SIZE_MAX,
+    SESSION_SIZE_MAX,
     UNACKNOWLEDGED_AGE_MAX_S,
 )
 from .messages import Ciphertext, CiphertextKind, PreKeyMessage, SignalMessage
 from .packing import pack, take_bytes, take_list, unpack
 from .prekeys import PreKeyBundle, PreKeySource
 from .ratchets import ArchivedRatchet, Ratchets
+from .secret import NotCopied
 from .starting import accept_ratchet, forward_max, initiate_ratchet
 from .triple_ratchet import Peers, Ratchet
 
@@ -34,7 +36,7 @@ __all__ = ["Session"]
 _VERSION: Final = 1
 
 
-class Session:
+class Session(NotCopied):
     """The conversation with one peer device. Made by `initiate`, `accept` or `from_bytes`.
 
     Whatever a method raises, the session is exactly as it was (and so is the account). Only what the
@@ -86,7 +88,7 @@ class Session:
         """
         _require_addresses(local, remote)
         _require_bundle(bundle)
-        session = cls(account.identity.public_key, bundle.identity_key, local, remote, None, [])
+        session = cls(_identity_key(account), bundle.identity_key, local, remote, None, [])
         session._ratchets.active = initiate_ratchet(
             account,
             bundle,
@@ -126,7 +128,7 @@ class Session:
         if _kind(ciphertext) is not CiphertextKind.PREKEY:
             raise NoActiveSession("the message belongs to a session that is not here: ask its sender to start afresh")
         message = PreKeyMessage.parse(ciphertext.body)
-        session = cls(account.identity.public_key, message.identity_key, local, remote, None, [])
+        session = cls(_identity_key(account), message.identity_key, local, remote, None, [])
         plaintext = session._accept_first(
             account,
             message,
@@ -315,7 +317,7 @@ class Session:
         An archived ratchet is unpacked when a message asks for it; a damaged one is then passed over.
         """
         local_identity, remote_identity, local, remote, active, archived = unpack(
-            data, version=_VERSION, length=6, what="session"
+            data, version=_VERSION, length=6, size_max=SESSION_SIZE_MAX, what="session"
         )
         own = take_bytes(local_identity, PUBLIC_KEY_SIZE, "local identity key")
         return cls(
@@ -363,7 +365,7 @@ class Session:
             raise IdentityChanged(self._remote_identity, identity_key)
 
     def _require_account(self, account: PreKeySource) -> None:
-        if account.identity.public_key != self._local_identity:
+        if _identity_key(account) != self._local_identity:
             raise InvalidArgument("this session belongs to an account with another identity key")
 
 
@@ -381,3 +383,11 @@ def _require_addresses(*addresses: object) -> None:
 def _require_bundle(bundle: object) -> None:
     if not isinstance(bundle, PreKeyBundle):
         raise InvalidArgument("a bundle must be a PreKeyBundle")
+    parse_public_key(bundle.identity_key)  # it is compared before the bundle is verified
+
+
+def _identity_key(account: PreKeySource) -> bytes:
+    identity = getattr(account, "identity", None)
+    if not isinstance(identity, IdentityKeyPair):
+        raise InvalidArgument("an account must be an Account, or another prekey source")
+    return identity.public_key

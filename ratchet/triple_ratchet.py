@@ -135,29 +135,38 @@ class Ratchet:
             return Ciphertext(CiphertextKind.SIGNAL, body)
         return Ciphertext(CiphertextKind.PREKEY, pending.wrap(self.version, body))
 
-    def plan(self, message: SignalMessage, peers: Peers, entropy: Entropy) -> OpenedMessage:
+    def knows(self, message: SignalMessage) -> bool:
+        """Whether *message* stands under a ratchet key that this ratchet has received: no other can open it."""
+        return message.ratchet_key in self.double.receiving
+
+    def plan(
+        self, message: SignalMessage, peers: Peers, entropy: Entropy, *, new_chain_max: int | None = None
+    ) -> OpenedMessage:
         """Open *message* without changing anything.
 
+        *new_chain_max* lowers the number of messages that may be missing in a chain that is new.
         Raises NotAuthentic, MessageKeyGone, TooFarAhead, MalformedMessage or UnsupportedVersion.
         """
-        step = self.double.plan_receive(message.ratchet_key, message.counter)
         post_quantum = self.post_quantum
-        if post_quantum is None:
-            braid_message = key_step = None
-            keys = chains.message_keys(step.chain_step.seed, None)
-        else:
+        braid_message = key_step = None
+        if post_quantum is not None:
             try:
+                if new_chain_max is not None and not self.knows(message):
+                    post_quantum.require_near(message.pq_ratchet, new_chain_max)
                 braid_message, key_step = post_quantum.plan_key(message.pq_ratchet)
             except MessageKeyGone as cause:
-                if step.new_root_key is None:
+                if self.knows(message):
                     raise
                 # Under a ratchet key never seen here, it is another ratchet's message that looks used.
                 raise NotAuthentic("the message does not belong to this ratchet") from cause
-            keys = chains.message_keys(step.chain_step.seed, key_step.key)
+        step = self.double.plan_receive(message.ratchet_key, message.counter, new_chain_max)
+        keys = chains.message_keys(step.chain_step.seed, None if key_step is None else key_step.key)
         if not equal(chains.tag(keys, peers.receiving, message.authenticated), message.tag):
             raise NotAuthentic("the message's tag is wrong")
         # An absent binding is an old client's; a present one must be ours, whatever its length.
-        if message.addresses is not None and not equal(message.addresses, peers.receiving_binding or b""):
+        if message.addresses is not None and (
+            peers.receiving_binding is None or not equal(message.addresses, peers.receiving_binding)
+        ):
             raise NotAuthentic("the message is bound to other addresses than this session's local and remote")
         plaintext = chains.open_message(keys, message.ciphertext)
         braid_step = None

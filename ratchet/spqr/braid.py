@@ -88,6 +88,7 @@ class BraidState:
     """
 
     TYPE: ClassVar[int] = NONE
+    SECRET_EMITTED: ClassVar[bool] = False  # whether this epoch's secret is in the chains already
 
     epoch: int
     authenticator: Authenticator
@@ -263,6 +264,8 @@ class HeaderReceived(BraidState):
 class _AwaitingVector(BraidState):
     """What the two states that collect the vector share."""
 
+    SECRET_EMITTED: ClassVar[bool] = True
+
     header: bytes  # 64 bytes
     randomness: bytes = field(repr=False)  # 32 bytes, secret: m of the encapsulation
     ciphertext_1: bytes  # 960 bytes
@@ -305,6 +308,7 @@ class EkReceivedCt1Sampled(BraidState):
     """The vector is complete, ct1 is still being sent."""
 
     TYPE: ClassVar[int] = CT1
+    SECRET_EMITTED: ClassVar[bool] = True
 
     ciphertext_1: bytes  # 960 bytes
     signed_ciphertext_2: bytes  # 160 bytes
@@ -343,6 +347,7 @@ class Ct2Sampled(BraidState):
     """ct2 is being sent until the peer shows that it has entered the next epoch."""
 
     TYPE: ClassVar[int] = CT2
+    SECRET_EMITTED: ClassVar[bool] = True
 
     signed_ciphertext_2: bytes  # 160 bytes
 

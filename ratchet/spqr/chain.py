@@ -16,7 +16,7 @@ from ratchet.primitives import hkdf_sha256, hkdf_sha256_pair
 
 __all__ = ["EpochChains", "ReceivingStep"]
 
-EPOCH_MAX: Final = 2**64 - 1  # an epoch is 8 bytes in the braid's labels
+EPOCH_MAX: Final = 2**63  # an epoch is 8 bytes in the braid's labels
 _LINKS_MAX: Final = 16  # of a stored state; reached never, since a new epoch needs the peer's messages of the last
 
 
@@ -131,16 +131,26 @@ class EpochChains:
                 if known < epoch:
                     older.sending_key = None
 
+    def require_near(self, epoch: int, index: int, forward_max: int) -> None:
+        """Raise TooFarAhead or MessageKeyGone if *index* of chain *epoch* is more than *forward_max* ahead, or gone."""
+        link = self._link(epoch)
+        if index - link.receiving_index > forward_max:
+            raise TooFarAhead(f"key {index} after {link.receiving_index}; at most {forward_max} may be missing here")
+
+    def _link(self, epoch: int) -> Link:
+        link = self.links.get(epoch)
+        if link is not None:
+            return link
+        if epoch > self.current_epoch:
+            raise MalformedMessage(f"chain epoch {epoch} does not exist yet")
+        raise MessageKeyGone(f"the keys of chain epoch {epoch} are no longer kept")
+
     def plan_receive(self, epoch: int, index: int) -> ReceivingStep:
         """Find or derive the key at *index* (from 1) of chain *epoch*.
 
         Raises MessageKeyGone, TooFarAhead or MalformedMessage (an epoch that does not exist yet, index 0).
         """
-        link = self.links.get(epoch)
-        if link is None:
-            if epoch > self.current_epoch:
-                raise MalformedMessage(f"chain epoch {epoch} does not exist yet")
-            raise MessageKeyGone(f"the keys of chain epoch {epoch} are no longer kept")
+        link = self._link(epoch)
         last = link.receiving_index
         if index == last + 1:
             chain_key, key = _step(link.receiving_key, index)

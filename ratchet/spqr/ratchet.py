@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ratchet.errors import MalformedMessage, UnsupportedVersion
+from ratchet.errors import CorruptSnapshot, MalformedMessage, UnsupportedVersion
 from ratchet.limits import CHUNK_INDEX_MAX
 from ratchet.packing import take_int, take_list
 
@@ -103,6 +103,12 @@ class PostQuantumRatchet:
         self.state = step.state
         self.next_chunk = step.next_chunk
 
+    def require_near(self, encoded: bytes, forward_max: int) -> None:
+        """Raise what `plan_key` would for a message that is not *forward_max* or fewer ahead, without deriving keys."""
+        if encoded:
+            message = BraidMessage.parse(encoded)
+            self.chains.require_near(message.epoch - 1, message.index, forward_max)
+
     def plan_key(self, encoded: bytes) -> tuple[BraidMessage, ReceivingStep]:
         """Find the key of a message from its field 5, before the message is authenticated.
 
@@ -148,9 +154,10 @@ class PostQuantumRatchet:
     @classmethod
     def from_packed(cls, value: object) -> PostQuantumRatchet:
         """Undo `to_packed`. Raises CorruptSnapshot."""
-        chains, state, next_chunk = take_list(value, "SPQR", length=3)
-        return cls(
-            EpochChains.from_packed(chains),
-            state_from_packed(state),
-            take_int(next_chunk, CHUNK_INDEX_MAX, "SPQR next chunk"),
-        )
+        packed_chains, packed_state, next_chunk = take_list(value, "SPQR", length=3)
+        chains, state = EpochChains.from_packed(packed_chains), state_from_packed(packed_state)
+        # Messages are sent under the chain epoch before the braid's; an encapsulator has the braid's own already.
+        expected = state.epoch if state.SECRET_EMITTED else state.epoch - 1
+        if chains.current_epoch != expected or state.epoch - 1 not in chains.links:
+            raise CorruptSnapshot("SPQR: braid and chains are of different epochs")
+        return cls(chains, state, take_int(next_chunk, CHUNK_INDEX_MAX, "SPQR next chunk"))
