@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from vectors.generators.form import valid, vector_file
-from vectors.generators.script import Script
+from vectors.generators.script import Script, other_party
 
 if TYPE_CHECKING:
     from vectors.files import Json
@@ -153,8 +153,10 @@ def chatter(script: Script, *, messages: int, loss: int, bias: int = 50, reorder
     waiting: dict[str, list[int]] = {"alice": [], "bob": []}
     counter = count()
     while next(counter) < messages:
-        bob_can_speak = script.ratchet_parties["bob"].session is not None
-        sender, receiver = ("bob", "alice") if bob_can_speak and not dice.chance(bias) else ("alice", "bob")
+        sender = "alice" if dice.chance(bias) else "bob"
+        if not script.can_speak(sender):
+            sender = other_party(sender)
+        receiver = other_party(sender)
         message = script.encrypt(sender)
         if not dice.chance(loss):
             waiting[receiver].append(message)

@@ -79,6 +79,11 @@ def _wire() -> Json:
         ("A KEM ciphertext of type 10", Fault.KEY_TYPE, {8: b"\x0a" + ciphertext[1:]}),
         ("A KEM ciphertext cut by a byte", Fault.FIELD_SIZE, {8: ciphertext[:-1]}),
         ("A KEM ciphertext with another byte", Fault.FIELD_SIZE, {8: ciphertext + b"\x00"}),
+        ("The id of the one-time prekey as bytes", Fault.WIRE, {1: b"\x01"}),
+        ("The registration id as bytes", Fault.WIRE, {5: b"\x01"}),
+        ("The id of the KEM prekey as bytes", Fault.WIRE, {7: b"\x01"}),
+        ("The KEM ciphertext as a number", Fault.WIRE, {8: 5}),
+        ("The base key as a number", Fault.WIRE, {2: 5}),
         ("An inner message of eight bytes", Fault.TRUNCATED, {4: outer.message[:8]}),
     ):
         forgeries.refuse(comment, fault, "Wire", VERSION_BYTE + protobuf.encode({**fields, **changed}))

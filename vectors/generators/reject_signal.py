@@ -89,6 +89,10 @@ def _wire() -> Json:
         ("Wire type 6", Fault.WIRE, draft.tagged(encoded + b"\x7e")),
         ("Eight bytes cut to seven", Fault.WIRE, draft.tagged(encoded + b"\x79" + bytes(7))),
         ("The ratchet key as a number", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 1: 5}))),
+        ("The previous counter as bytes", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 3: b"\x02"}))),
+        ("The ciphertext as a number", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 4: 5}))),
+        ("The post-quantum part as a number", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 5: 5}))),
+        ("The addresses as a number", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 6: 5}))),
         ("The counter as bytes", Fault.WIRE, draft.tagged(protobuf.encode({**fields, 2: b"\x02"}))),
     ):
         forgeries.refuse(comment, fault, "Wire", body)

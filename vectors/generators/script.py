@@ -25,13 +25,20 @@ ONE_TIME_PREKEYS: Final = 1  # of each kind, for each party
 class Script:
     """Two parties, alice and bob, their sessions, and the steps so far."""
 
-    def __init__(self, parties: Json, bundles: dict[str, dict[str, Json]], dice: Dice) -> None:
+    def __init__(
+        self,
+        parties: Json,
+        bundles: dict[str, dict[str, Json]],
+        dice: Dice,
+        accounts: dict[str, ratchet.Account] | None = None,
+    ) -> None:
         self.parties = parties
         self.bundles = bundles  # by party and variant
         self.steps: list[Json] = []
         self._dice = dice
         self._ours = ours.Conversation.of(parties)
-        self._message_count = 0
+        for party, account in (accounts or {}).items():
+            self._ours.parties[party].prekeys = account
 
     @classmethod
     def start(
@@ -44,16 +51,16 @@ class Script:
     ) -> Self:
         """Make both parties from dice of this name; *options* go into both. *one_identity*: devices of one user."""
         dice = Dice(f"conversation {name}")
-        parties, bundles = {}, {}
+        parties, bundles, accounts = {}, {}, {}
         identity = None
         for position, party in enumerate(("alice", "bob")):
             address: Json = {"name": names[position] if names else service_id(dice), "device_id": position + 1}
-            account = make_account(dice, identity)
+            account = accounts[party] = make_account(dice, identity)
             if one_identity:
                 identity = account.identity
             parties[party] = party_json(account, address) | (options or {})
             bundles[party] = bundles_json(account, address["device_id"])
-        return cls(parties, bundles, dice)
+        return cls(parties, bundles, dice, accounts)
 
     def test(self) -> Json:
         """Return the content of a conversation's test."""
@@ -64,19 +71,18 @@ class Script:
         """The dice of this script."""
         return self._dice
 
-    @property
-    def ratchet_parties(self) -> dict[str, ours.Party]:
-        """The live objects."""
-        return self._ours.parties
+    def can_speak(self, party: str) -> bool:
+        """Tell whether a party has a session."""
+        return self._ours.parties[party].session is not None
 
     @property
     def last_message(self) -> int:
         """The number of the message encrypted last."""
-        return self._message_count - 1
+        return len(self._ours.messages) - 1
 
     def initiate(self, by: str, variant: str = "full", **extra: object) -> Self:
         """Start a session from the peer's bundle of this variant."""
-        bundle = self.bundles[_peer(by)][variant]
+        bundle = self.bundles[other_party(by)][variant]
         step: Json = {"by": by, "do": "initiate", "bundle": bundle, **extra}
         if "kem_prekey" in bundle:
             randomness = self._dice.bytes(kem.RANDOMNESS_SIZE)
@@ -102,10 +108,12 @@ class Script:
             step["now"] = now
         if entropy.drawn:
             step["entropy"] = entropy.drawn
-        step |= {"kind": int(made.kind), "body": made.body.hex()}
+        return self.add_message(step, made, plaintext)
+
+    def add_message(self, step: Json, made: ratchet.Ciphertext, plaintext: bytes) -> int:
+        """Add an encrypt step; return the message's number."""
+        self.steps.append(step | {"kind": int(made.kind), "body": made.body.hex()})
         self._ours.messages.append((made, plaintext))
-        self.steps.append(step)
-        self._message_count += 1
         return self.last_message
 
     def decrypt(self, by: str, message: int) -> Self:
@@ -127,7 +135,7 @@ class Script:
     def say(self, by: str, plaintext: bytes | None = None) -> Self:
         """Encrypt and deliver at once."""
         message = self.encrypt(by, plaintext)
-        return self.decrypt(_peer(by), message)
+        return self.decrypt(other_party(by), message)
 
     def delivery(self, by: str, message: int) -> Json:
         """Return the step that reads a message, with what it draws, without taking it."""
@@ -141,9 +149,13 @@ class Script:
         self._ours.fork().act({"by": by, "do": "decrypt", "message": message}, entropy)
         return entropy.drawn
 
+    def message(self, number: int) -> tuple[ratchet.Ciphertext, bytes]:
+        """Return a message and its plaintext."""
+        return self._ours.messages[number]
+
     def encrypted_body(self, message: int) -> bytes:
         """Return a message's wire form."""
-        return self._ours.messages[message][0].body
+        return self.message(message)[0].body
 
     def snapshot(self, party: str, what: str) -> Json:
         """Return the stored form of a live object, for a snapshot after the steps so far."""
@@ -180,7 +192,8 @@ class Script:
         return self
 
 
-def _peer(party: str) -> str:
+def other_party(party: str) -> str:
+    """Return the one whom *party* talks to."""
     return {"alice": "bob", "bob": "alice"}[party]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +15,7 @@ from vectors.reference.expectations import Json, Mismatch, RecordedEntropy, expe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ratchet.prekeys import PreKeySource, PreKeyUse
+    from ratchet.prekeys import PreKeyUse
 
 Value = TypeVar("Value")
 
@@ -31,6 +30,14 @@ class VectorPreKeys:
         self._one_time = {prekey["id"]: _pair(prekey) for prekey in party["one_time_prekeys"]}
         self._kem = {prekey["id"]: prekey for prekey in party["kem_prekeys"]}
         self._used: list[PreKeyUse] = []
+        self._stated = party
+
+    def fork(self) -> VectorPreKeys:
+        """Return an independent copy."""
+        copied = VectorPreKeys(self._stated)
+        copied._one_time, copied._kem = dict(self._one_time), dict(self._kem)
+        copied._used = list(self._used)
+        return copied
 
     def signed_prekey(self, prekey_id: int) -> SignedPreKey:
         """Find a signed prekey; its signature and age do not matter to a session."""
@@ -86,7 +93,7 @@ def read_bundle(stated: Json) -> ratchet.PreKeyBundle:
 class Party:
     """One device that the vector has the keys of."""
 
-    prekeys: PreKeySource
+    prekeys: ratchet.Account | VectorPreKeys
     local: ratchet.Address | None
     remote: ratchet.Address | None
     allow_x3dh: bool
@@ -115,7 +122,7 @@ class Conversation:
         """Return an independent copy. Sessions are copied through their stored form, as a program would."""
         parties = {
             name: Party(
-                copy.deepcopy(party.prekeys),
+                _forked(party.prekeys),
                 party.local,
                 party.remote,
                 party.allow_x3dh,
@@ -196,6 +203,12 @@ class Conversation:
                 entropy=entropy,
             )
         expect("plaintext", plaintext, stated.hex())
+
+
+def _forked(prekeys: ratchet.Account | VectorPreKeys) -> ratchet.Account | VectorPreKeys:
+    if isinstance(prekeys, ratchet.Account):
+        return ratchet.Account.from_bytes(prekeys.to_bytes())
+    return prekeys.fork()
 
 
 def _replayed(stated: Json, first: str, second: str) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,10 @@ class Fault(Enum):
 
     PRE_KEY_UNKNOWN = "UnknownPreKey", "the first message names a prekey that the receiver does not have"
     SENDER_KEY_UNKNOWN = "UnknownSenderKey", "the group message names a chain that was not distributed"
-    NO_SESSION = "NoActiveSession", "no ratchet to send with, or none of the message's version; or never answered for 30 days"
+    NO_SESSION = (
+        "NoActiveSession",
+        "no ratchet to send with, or none of the message's version; or never answered for 30 days",
+    )
     SAFETY_NUMBER_VERSION = "SafetyNumberMismatch", "the scanned code has another version"
     SAFETY_NUMBER_OTHER = "SafetyNumberMismatch", "the scanned code is about other identities"
 

@@ -81,6 +81,7 @@ class SignalMessage:
             raise Refused(Fault.TRUNCATED)
         version = check_version(data[0], 3, 4)
         fields = protobuf.decode(data[1:-MAC_SIZE])
+        fields.optional_number(3)  # the previous counter: nothing needs it, but it must be a number
         return cls(
             version=version,
             ratchet_key=raw_key(fields.string(1)),
