@@ -1,21 +1,26 @@
 """Two of our own devices in conversation, seeded, with every message in hand.
 
-Messages are numbered in the order in which they were sent, whoever sent them, and are delivered when a
-test says so: in order, late, twice, never.
+`Conversation` tells of one session that Alice initiates: messages are numbered in the order in which they
+were sent, whoever sent them, and are delivered when a test says so: in order, late, twice, never.
+`Device` is one end only, for what needs two equal ends: initiating at once, starting afresh, other devices.
 """
 
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from ratchet import Account, Address, Session
+import pytest
+
+from ratchet import Account, Address, CiphertextKind, RatchetError, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from ratchet import Ciphertext
+    from ratchet import Ciphertext, IdentityKeyPair
+    from ratchet.triple_ratchet import Ratchet
 
 ALICE = Address("d64a6c2a-8e56-4a43-8a2c-5c2c4a4d1a01", 1)
 BOB = Address("3f5b1a08-1c58-4d0e-9a2e-7e1f6a9b2b02", 1)
@@ -26,9 +31,57 @@ def seeded(seed: int | str) -> Callable[[int], bytes]:
     return random.Random(seed).randbytes
 
 
-def account(seed: int | str, *, one_time_prekeys: int = 3) -> Account:
+def account(seed: int | str, *, one_time_prekeys: int = 3, identity: IdentityKeyPair | None = None) -> Account:
     """A device from a seed, at time 0."""
-    return Account.create(one_time_prekeys=one_time_prekeys, registration_id=42, entropy=seeded(seed), now=0)
+    return Account.create(
+        identity=identity, one_time_prekeys=one_time_prekeys, registration_id=42, entropy=seeded(seed), now=0
+    )
+
+
+class Stored(Protocol):
+    """What has a stored form: accounts, sessions, sender keys."""
+
+    def to_bytes(self) -> bytes: ...
+
+
+@contextmanager
+def refused(error: type[RatchetError], *untouched: Stored) -> Iterator[pytest.ExceptionInfo[RatchetError]]:
+    """Expect *error* itself, not a subclass, and *untouched* to be the same to the byte afterwards."""
+    before = [one.to_bytes() for one in untouched]
+    with pytest.raises(error) as caught:
+        yield caught
+    assert caught.type is error
+    assert [one.to_bytes() for one in untouched] == before
+
+
+def active_ratchet(session: Session | None) -> Ratchet:
+    """The ratchet that a session sends with, for what the public interface does not tell."""
+    assert session is not None
+    return session._ratchets.require_active()
+
+
+def lose(session: Session, count: int) -> None:
+    """Let *session* send *count* messages that nobody will ever see: only their keys are derived.
+
+    What the session and its peer go through is the same, at a third of the time of encrypting them.
+    """
+    ratchet = active_ratchet(session)
+    for _ in range(count):
+        _seed, chain_key = ratchet.double.plan_send()
+        ratchet.double.commit_send(chain_key)
+    if ratchet.post_quantum is not None and count:
+        step = ratchet.post_quantum.plan_send(seeded(count))  # enters the state that sends
+        ratchet.post_quantum.commit_send(step)
+        chains, epoch = ratchet.post_quantum.chains, step.state.epoch - 1
+        for _ in range(count - 1):
+            index, _key, following = chains.plan_send(epoch)
+            chains.commit_send(epoch, index, following)
+
+
+def in_use(session: Session | None) -> tuple[int, bytes]:
+    """Which ratchet a session sends with: two ends agree if theirs are equal."""
+    ratchet = active_ratchet(session)
+    return ratchet.version, ratchet.base_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +217,63 @@ class Conversation:
         self.alice = Session.from_bytes(self.alice.to_bytes())
         self.bob = None if self.bob is None else Session.from_bytes(self.bob.to_bytes())
         return self
+
+
+class Device:
+    """One end: an account under an address, and its session with the other end once there is one."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address | None,
+        *,
+        one_time_prekeys: int = 3,
+        identity: IdentityKeyPair | None = None,
+    ) -> None:
+        self.account = account(name, one_time_prekeys=one_time_prekeys, identity=identity)
+        self.address = address
+        self.entropy = seeded(f"{name} at work")
+        self.session: Session | None = None
+
+    @property
+    def shared(self) -> Session:
+        """The session, which must have started."""
+        assert self.session is not None
+        return self.session
+
+    def start(self, peer: Device, *, one_time: bool = True, now: float = 0) -> Device:
+        """Fetch a bundle of *peer* and start a session, or start afresh in the one that there is."""
+        bundle = peer.account.bundle(one_time=one_time)
+        if self.session is None:
+            self.session = Session.initiate(
+                self.account, bundle, local=self.address, remote=peer.address, now=now, entropy=self.entropy
+            )
+        else:
+            self.session.renew(self.account, bundle, now=now, entropy=self.entropy)
+        return self
+
+    def send(self, plaintext: bytes = b"", *, now: float = 0) -> Ciphertext:
+        """Encrypt the next message."""
+        return self.shared.encrypt(plaintext, now=now, entropy=self.entropy)
+
+    def receive(self, peer: Device, ciphertext: Ciphertext, *, now: float = 0) -> bytes:
+        """Open a message that *peer* sent; a first message starts the session."""
+        if self.session is None:
+            self.session, plaintext = Session.accept(
+                self.account, ciphertext, local=self.address, remote=peer.address, now=now, entropy=self.entropy
+            )
+            return plaintext
+        return self.session.decrypt(self.account, ciphertext, now=now, entropy=self.entropy)
+
+    def agrees_with(self, peer: Device) -> bool:
+        """Whether both send with the same ratchet."""
+        return in_use(self.session) == in_use(peer.session)
+
+
+def talk_plainly(one: Device, other: Device) -> None:
+    """Show that both ends have settled: messages pass both ways, in one ratchet, without handshakes."""
+    for sender, recipient in ((one, other), (other, one)):
+        ciphertext = sender.send(b"settled")
+        assert ciphertext.kind is CiphertextKind.SIGNAL
+        assert recipient.receive(sender, ciphertext) == b"settled"
+        assert one.agrees_with(other)
