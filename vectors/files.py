@@ -32,8 +32,8 @@ class VectorFile:
 
     @property
     def name(self) -> str:
-        """The path below the folder of vectors, with forward slashes."""
-        return self.path.relative_to(FOLDER).as_posix()
+        """The path below the folder of vectors, with forward slashes; of a file elsewhere its own name."""
+        return self.path.relative_to(FOLDER).as_posix() if self.path.is_relative_to(FOLDER) else self.path.name
 
     @property
     def kind(self) -> str:

@@ -7,22 +7,19 @@ is the other, with dice of its own: its messages are input, and that it read our
 from __future__ import annotations
 
 import uuid
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-import ratchet
 from tests.support.oracle import CURRENT, X3DH_ERA, Oracle
 from tests.support.oracle_device import OracleDevice
 from tests.support.oracle_keys import OracleKeys
-from tests.support.oracle_values import OracleAddress, OracleMessage
+from tests.support.oracle_values import OracleAddress
 from vectors.files import FOLDER, VectorFile
 from vectors.generators import safety_numbers, sender_keys, signatures
 from vectors.generators.conversations import FLAGS as CONVERSATION_FLAGS
 from vectors.generators.conversations import chatter
 from vectors.generators.dice import Dice
 from vectors.generators.form import valid, vector_file
-from vectors.generators.script import Script, bundle_json, bundles_json, make_account, party_json, service_id
-from vectors.ours.conversation import read_bundle
+from vectors.live import Recording
 from vectors.reference.expectations import expect
 
 if TYPE_CHECKING:
@@ -61,70 +58,6 @@ def _origin(release: str) -> Json:
 
 
 # Conversations
-
-
-class Recording(Script):
-    """A script in which alice is `ratchet` and bob is libsignal."""
-
-    def __init__(self, parties: Json, bundles: dict[str, dict[str, Json]], dice: Dice, peer: OracleDevice) -> None:
-        super().__init__(parties, bundles, dice)
-        self._peer = peer
-        self._peer_can_speak = False
-        address = parties["alice"]["address"]
-        self._own_address = OracleAddress(address["name"], address["device_id"])
-
-    @classmethod
-    def with_peer(cls, oracle: Oracle, name: str, release: str, kem: KemChoice, options: Json) -> Self:
-        """Make both parties; bob's bundle has the next one-time prekey and this kind of KEM prekey."""
-        dice = Dice(f"recording {name}")
-        peer = OracleDevice.create(oracle, service_id(dice), device_id=2, release=release, registration_id=2)
-        account = make_account(dice)
-        parties = {
-            "alice": party_json(account, {"name": service_id(dice), "device_id": 1}) | options,
-            "bob": {
-                "address": {"name": peer.name, "device_id": peer.device_id},
-                "registration_id": peer.registration_id,
-                "identity_key": peer.identity_key.hex(),
-            },
-        }
-        bundles = {
-            "alice": bundles_json(account, 1),
-            "bob": {"full": bundle_json(ratchet.PreKeyBundle(**asdict(peer.bundle(kem=kem))))},
-        }
-        return cls(parties, bundles, dice, peer)
-
-    def peer_initiates(self, variant: str) -> Self:
-        """Let libsignal start a session from alice's bundle of this variant."""
-        bundle = self.bundles["alice"][variant]
-        self._peer.process_bundle(self._own_address, read_bundle(bundle))
-        self.steps.append({"by": "bob", "do": "initiate", "bundle": bundle})
-        self._peer_can_speak = True
-        return self
-
-    def can_speak(self, party: str) -> bool:
-        """Tell whether a party has a session."""
-        return self._peer_can_speak if party == "bob" else super().can_speak(party)
-
-    def encrypt(self, by: str, plaintext: bytes | None = None, now: int = 0) -> int:
-        """Encrypt a text (or a random one); return the message's number."""
-        if by == "alice":
-            return super().encrypt(by, plaintext, now)
-        if plaintext is None:
-            plaintext = self.dice.bytes(self.dice.below(12))
-        made = self._peer.encrypt(self._own_address, plaintext)
-        ciphertext = ratchet.Ciphertext(ratchet.CiphertextKind(made.kind), made.body)
-        return self.add_message({"by": by, "do": "encrypt", "plaintext": plaintext.hex()}, ciphertext, plaintext)
-
-    def decrypt(self, by: str, message: int) -> Self:
-        """Deliver a message."""
-        if by == "alice":
-            return super().decrypt(by, message)
-        ciphertext, plaintext = self.message(message)
-        opened = self._peer.decrypt(self._own_address, OracleMessage(int(ciphertext.kind), ciphertext.body))
-        expect("plaintext at libsignal", opened, plaintext.hex())
-        self.steps.append({"by": by, "do": "decrypt", "message": message})
-        self._peer_can_speak = True
-        return self
 
 
 def _conversation_file(name: str, title: str, release: str, tests: list[Json]) -> VectorFile:

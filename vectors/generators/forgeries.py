@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 from vectors.generators.form import invalid, valid
+from vectors.generators.script import Script
 
 if TYPE_CHECKING:
     from vectors.files import Json
-    from vectors.generators.script import Script
     from vectors.reference.faults import Fault
+
+Begin: TypeAlias = Callable[[str], Script]  # makes the script of a name: both sides ours, or one of them libsignal
 
 
 class Forgeries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vectors.generators.forgeries import Forgeries
+from vectors.generators.forgeries import Begin, Forgeries
 from vectors.generators.script import Script
 from vectors.reference import edwards, protobuf
 from vectors.reference.faults import Fault
@@ -22,14 +22,14 @@ PREKEY: Final = 3
 VERSION_BYTE: Final = b"\x44"
 
 
-def groups() -> list[Json]:
-    """Return the groups of this module."""
-    return [_tolerated(), _wire(), _keys(), _inner()]
+def groups(begin: Begin = Script.start) -> list[Json]:
+    """Return the groups of this module, each from one script that *begin* makes."""
+    return [tolerated(begin), _wire(begin), _keys(begin), _inner(begin)]
 
 
-def _start(name: str) -> tuple[Script, Forgeries, PreKeyMessage, Draft]:
+def _start(begin: Begin, name: str) -> tuple[Script, Forgeries, PreKeyMessage, Draft]:
     """Return a session that bob has not heard of, and what its first message is made from."""
-    script = Script.start(f"forged first {name}").initiate("alice")
+    script = begin(f"forged first {name}").initiate("alice")
     script.encrypt("alice", TEXT)
     script.encrypt("alice")
     forgeries = Forgeries(script, "bob", PREKEY)
@@ -42,8 +42,9 @@ def _start(name: str) -> tuple[Script, Forgeries, PreKeyMessage, Draft]:
     return script, forgeries, outer, draft
 
 
-def _tolerated() -> Json:
-    script, forgeries, outer, draft = _start("tolerated")
+def tolerated(begin: Begin) -> Json:
+    """Return the group of odd messages that are read all the same."""
+    script, forgeries, outer, draft = _start(begin, "tolerated")
     fields = outer.fields()
     entropy = script.entropy_to_read("bob", forgeries.genuine)
     backwards = b"".join(protobuf.encode({number: fields[number]}) for number in sorted(fields, reverse=True))
@@ -59,8 +60,8 @@ def _tolerated() -> Json:
     return forgeries.group("Odd first messages that are read all the same")
 
 
-def _wire() -> Json:
-    _, forgeries, outer, _ = _start("wire")
+def _wire(begin: Begin) -> Json:
+    _, forgeries, outer, _ = _start(begin, "wire")
     fields = outer.fields()
     base_key, identity_key = b"\x05" + outer.base_key, b"\x05" + outer.identity_key
     ciphertext = b"\x08" + (outer.kem_ciphertext or b"")
@@ -99,8 +100,8 @@ def _wire() -> Json:
     return forgeries.group("First messages without a first message's form")
 
 
-def _keys() -> Json:
-    script, forgeries, outer, _ = _start("keys")
+def _keys(begin: Begin) -> Json:
+    script, forgeries, outer, _ = _start(begin, "keys")
     base_key = outer.base_key
     high_bit = base_key[:31] + bytes([base_key[31] | 0x80])
     other = x25519_public(script.dice.bytes(32))
@@ -136,7 +137,7 @@ def _keys() -> Json:
             replace(outer, kem_ciphertext=bytes([ciphertext[0] ^ 1]) + ciphertext[1:]),
         ),
         ("No one-time prekey", Fault.MAC, "Handshake", replace(outer, one_time_prekey_id=None)),
-        ("Another KEM prekey", Fault.MAC, "Handshake", replace(outer, kem_prekey_id=_last_resort_id(script))),
+        ("Another KEM prekey", Fault.MAC, "Handshake", replace(outer, kem_prekey_id=script.last_resort_id("bob"))),
         ("An unknown one-time prekey", Fault.PRE_KEY_UNKNOWN, "PreKey", replace(outer, one_time_prekey_id=999)),
         ("An unknown signed prekey", Fault.PRE_KEY_UNKNOWN, "PreKey", replace(outer, signed_prekey_id=999)),
         ("An unknown KEM prekey", Fault.PRE_KEY_UNKNOWN, "PreKey", replace(outer, kem_prekey_id=999)),
@@ -145,8 +146,8 @@ def _keys() -> Json:
     return forgeries.group("First messages with other keys")
 
 
-def _inner() -> Json:
-    script, forgeries, outer, draft = _start("inner")
+def _inner(begin: Begin) -> Json:
+    script, forgeries, outer, draft = _start(begin, "inner")
     message = outer.message
     fields = draft.fields(TEXT)
     binding = draft.addresses or b""
@@ -178,11 +179,6 @@ def _inner() -> Json:
     ):
         forgeries.refuse(comment, fault, flag, replace(outer, message=inner).encode())
     return forgeries.group("First messages with another message inside")
-
-
-def _last_resort_id(script: Script) -> int:
-    ids: list[int] = [prekey["id"] for prekey in script.parties["bob"]["kem_prekeys"] if prekey["last_resort"]]
-    return ids[0]
 
 
 def _with_torsion(public_key: bytes, dice: Dice) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vectors.generators.forgeries import Forgeries
+from vectors.generators.forgeries import Begin, Forgeries
 from vectors.generators.script import Script
 from vectors.reference import protobuf
 from vectors.reference.chains import MessageKeys
@@ -20,15 +20,15 @@ TEXT: Final = b"a genuine text"
 SIGNAL: Final = 2
 
 
-def groups() -> list[Json]:
-    """Return the groups of this module."""
-    return [_tolerated(), _wire(), _tags(), _inside_tag()]
+def groups(begin: Begin = Script.start) -> list[Json]:
+    """Return the groups of this module, each from one script that *begin* makes."""
+    return [_tolerated(begin), _wire(begin), _tags(begin), _inside_tag(begin)]
 
 
-def _start(name: str) -> tuple[Script, Forgeries, Draft]:
+def _start(begin: Begin, name: str) -> tuple[Script, Forgeries, Draft]:
     """Return a session in which alice has sent two more messages, and what the first of them is made from."""
     # Far enough that no chunk of these messages completes anything: a wrong one is then found by the tag alone.
-    script = Script.start(f"forged {name}").initiate("alice")
+    script = begin(f"forged {name}").initiate("alice")
     for _ in range(4):
         script.say("alice").say("bob")
     script.say("alice")
@@ -41,8 +41,8 @@ def _start(name: str) -> tuple[Script, Forgeries, Draft]:
     return script, forgeries, draft
 
 
-def _tolerated() -> Json:
-    _, forgeries, draft = _start("tolerated")
+def _tolerated(begin: Begin) -> Json:
+    _, forgeries, draft = _start(begin, "tolerated")
     fields = draft.fields(TEXT)
     encoded = protobuf.encode(fields)
     backwards = b"".join(protobuf.encode({number: fields[number]}) for number in sorted(fields, reverse=True))
@@ -64,8 +64,8 @@ def _tolerated() -> Json:
     return forgeries.group("Odd messages that are read all the same")
 
 
-def _wire() -> Json:
-    script, forgeries, draft = _start("wire")
+def _wire(begin: Begin) -> Json:
+    script, forgeries, draft = _start(begin, "wire")
     genuine = script.encrypted_body(forgeries.genuine)
     fields = draft.fields(TEXT)
     encoded = protobuf.encode(fields)
@@ -99,8 +99,8 @@ def _wire() -> Json:
     return forgeries.group("Messages without a message's form")
 
 
-def _tags() -> Json:
-    script, forgeries, draft = _start("tags")
+def _tags(begin: Begin) -> Json:
+    script, forgeries, draft = _start(begin, "tags")
     genuine = script.encrypted_body(forgeries.genuine)
     fields = draft.fields(TEXT)
     prefix = draft.mac_prefix
@@ -128,8 +128,8 @@ def _with_next_mac_key(script: Script, forgeries: Forgeries, draft: Draft) -> by
     return replace(draft, keys=keys).encode(TEXT)
 
 
-def _inside_tag() -> Json:
-    script, forgeries, draft = _start("inside")
+def _inside_tag(begin: Begin) -> Json:
+    script, forgeries, draft = _start(begin, "inside")
     fields = draft.fields(TEXT)
     ciphertext = _bytes(fields, 4)
     binding = _binding(script)

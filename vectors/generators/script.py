@@ -71,6 +71,11 @@ class Script:
         """The dice of this script."""
         return self._dice
 
+    def last_resort_id(self, party: str) -> int:
+        """Return the id of a party's last-resort KEM prekey."""
+        ids: list[int] = [prekey["id"] for prekey in self.parties[party]["kem_prekeys"] if prekey["last_resort"]]
+        return ids[0]
+
     def can_speak(self, party: str) -> bool:
         """Tell whether a party has a session."""
         return self._ours.parties[party].session is not None

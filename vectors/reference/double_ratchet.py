@@ -163,9 +163,9 @@ class Ratchet:
         self._previous_counter = 0
         self._receiving: list[ReceivingChain] = []  # oldest first
         self._sending_counter = 0
-        self._pq = None
+        self.post_quantum = None
         if agreement.pq_auth_key is not None and with_pq:
-            self._pq = PostQuantumRatchet(agreement.pq_auth_key, is_a=is_initiator, unlimited=parties.is_self)
+            self.post_quantum = PostQuantumRatchet(agreement.pq_auth_key, is_a=is_initiator, unlimited=parties.is_self)
         self.trace: Trace | None = None
         self._sending_pair: KeyPair
         self._sending_chain_key: bytes
@@ -209,7 +209,7 @@ class Ratchet:
 
     def draft(self, entropy: Callable[[int], bytes], *, with_addresses: bool) -> Draft:
         """Move on by one message and return what it is made from. Entropy: what the post-quantum ratchet needs."""
-        pq_bytes, pq_key = (b"", None) if self._pq is None else self._pq.send(entropy)
+        pq_bytes, pq_key = (b"", None) if self.post_quantum is None else self.post_quantum.send(entropy)
         seed, self._sending_chain_key = chains.chain_step(self._sending_chain_key)
         keys = chains.message_keys(seed, pq_key)
         draft = Draft(
@@ -228,8 +228,8 @@ class Ratchet:
 
     def skip(self, count: int, entropy: Callable[[int], bytes]) -> None:
         """Encrypt *count* (at least 1) messages that are lost. Only the first can draw entropy."""
-        if self._pq is not None:
-            self._pq.skip(count, entropy)
+        if self.post_quantum is not None:
+            self.post_quantum.skip(count, entropy)
         for _ in range(count):
             self._sending_chain_key = chains.chain_step(self._sending_chain_key)[1]
         self._sending_counter += count
@@ -248,8 +248,8 @@ class Ratchet:
         chain, is_new = self._chain_for(message.ratchet_key)
         seed = chain.seed_at(message.counter, unlimited=self._parties.is_self)
         pq_key = None
-        if self._pq is not None:
-            pq_key = self._pq.receive(message.pq_ratchet)
+        if self.post_quantum is not None:
+            pq_key = self.post_quantum.receive(message.pq_ratchet)
         elif message.pq_ratchet:
             raise Refused(Fault.PQ_VERSION)
         keys = chains.message_keys(seed, pq_key)
