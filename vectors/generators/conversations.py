@@ -225,7 +225,7 @@ def _epochs() -> Json:
         _test("Three in ten messages are lost, others overtake", script, PQXDH, "Epochs", "Loss", "OutOfOrder")
     )
     script = Script.start("one-sided epochs").initiate("alice")
-    chatter(script, messages=330, loss=10, bias=80)
+    chatter(script, messages=480, loss=10, bias=80)
     tests.append(_test("Four messages one way for one the other way", script, PQXDH, "Epochs", "Loss", "OutOfOrder"))
     return {"comment": "Long conversations", "tests": tests}
 

@@ -52,7 +52,29 @@ def _delivery(by: str, message: int) -> Json:
 
 def _states() -> list[Json]:
     """Return faults that lie in what the receiver still has, or in what the sender may still do."""
-    return [_replays(), _old_chain(), _dropped_key(), *_too_far(), *_prekeys(), *_without_session()]
+    return [_other_identity(), _replays(), _old_chain(), _dropped_key(), *_too_far(), *_prekeys(), *_without_session()]
+
+
+def _other_identity() -> Json:
+    script = Script.start("another identity").initiate("alice").say("alice").say("bob")
+    following = script.encrypt("alice")
+    # Somebody else under alice's name: genuine for anybody who does not know alice yet.
+    other = Script.start("another identity, the other")
+    other.bundles["bob"] = script.bundles["bob"]
+    other.initiate("alice", "last_resort")
+    body = other.encrypted_body(other.encrypt("alice"))
+    bundle = other.bundles["alice"]["full"]
+    first = {"by": "bob", "do": "decrypt", "kind": 3, "body": body.hex()}
+    tests = [
+        _refusal("A first message under another identity", Fault.IDENTITY_CHANGED, "Handshake", first),
+        _refusal(
+            "A bundle of another identity",
+            Fault.IDENTITY_CHANGED,
+            "Handshake",
+            {"by": "bob", "do": "initiate", "bundle": bundle},
+        ),
+    ]
+    return _group("A peer whose identity is known", script, tests, [script.delivery("bob", following)])
 
 
 def _replays() -> Json:

@@ -50,6 +50,7 @@ class Fault(Enum):
 
     PRE_KEY_UNKNOWN = "UnknownPreKey", "the first message names a prekey that the receiver does not have"
     SENDER_KEY_UNKNOWN = "UnknownSenderKey", "the group message names a chain that was not distributed"
+    IDENTITY_CHANGED = "IdentityChanged", "the session's peer shows another identity key than before"
     NO_SESSION = (
         "NoActiveSession",
         "no ratchet to send with, or none of the message's version; or never answered for 30 days",

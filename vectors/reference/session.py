@@ -67,6 +67,7 @@ class Session:
         self._remote = remote
         self._allow_x3dh = allow_x3dh
         self._allow_without_spqr = allow_without_spqr
+        self._remote_identity: bytes | None = None  # raw; known from the first handshake on
         self._current: Held | None = None
         self._archived: list[Held] = []  # newest first
 
@@ -85,6 +86,7 @@ class Session:
         bundle.check()
         if bundle.version == 3 and not self._allow_x3dh:
             raise Refused(Fault.X3DH_REFUSED)
+        self._check_identity(bundle.identity_key)
         base = KeyPair.from_private(clamp(entropy(32)))
         ratchet_pair = KeyPair.from_private(clamp(entropy(32)))
         secret = None if encapsulation is None else encapsulation.secret
@@ -101,6 +103,7 @@ class Session:
         pending = Pending(bundle.one_time_prekey_id, bundle.signed_prekey_id, bundle.kem_prekey_id, ciphertext, now)
         self.archive()
         self._current = Held(ratchet, pending)
+        self._remote_identity = bundle.identity_key
 
     def archive(self) -> None:
         """Keep the current ratchet for reading only."""
@@ -110,8 +113,13 @@ class Session:
 
     def forget(self) -> None:
         """Drop everything shared with the peer, as if its record were lost; the own prekeys stay as they are."""
+        self._remote_identity = None
         self._current = None
         self._archived = []
+
+    def _check_identity(self, remote_identity: bytes) -> None:
+        if self._remote_identity not in (None, remote_identity):
+            raise Refused(Fault.IDENTITY_CHANGED)
 
     def _parties(self, remote_identity: bytes) -> Parties:
         return Parties(self._own.identity.public, remote_identity, self._local, self._remote)
@@ -195,6 +203,7 @@ class Session:
 
     def _decrypt_first(self, first: PreKeyMessage, entropy: Entropy) -> bytes:
         message = SignalMessage.decode(first.message)
+        self._check_identity(first.identity_key)
         if message.version != first.version:
             raise Refused(Fault.VERSION_OTHER)
         for held in [self._current, *self._archived]:
@@ -213,5 +222,6 @@ class Session:
         after, plaintext = ratchet.decrypt(message, entropy)
         self.archive()
         self._current = Held(after, None)
+        self._remote_identity = first.identity_key
         self._own.consume(first)
         return plaintext
