@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from .clock import seconds_since_1970
 from .errors import CorruptSnapshot, InvalidArgument, UnknownPreKey
@@ -18,6 +18,7 @@ from .limits import (
     REPLACED_KEY_AGE_S,
     SIGNED_PREKEYS_MAX,
     USED_BASE_KEYS_MAX,
+    USED_BASE_KEYS_TOTAL_MAX,
 )
 from .packing import pack, take_bool, take_bytes, take_int, unpack
 from .prekey_packing import (
@@ -46,7 +47,7 @@ from .prekeys import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 from .secret import NotCopied
 
 __all__ = ["Account"]
@@ -177,8 +178,8 @@ class Account(NotCopied):
             raise InvalidArgument(f"a device id is 1 to {DEVICE_ID_MAX}")
         signed = self._current_signed()
         last_resort = self._current_last_resort()
-        kem_key = self._take_fresh_kem() or last_resort if one_time and kem else last_resort
-        one_time_key = self._take_fresh() if one_time else None
+        kem_key = _take(self._fresh_kem_prekeys, self._one_time_kem) or last_resort if one_time and kem else last_resort
+        one_time_key = _take(self._fresh_prekeys, self._one_time) if one_time else None
         return PreKeyBundle(
             registration_id=self._registration_id,
             device_id=device_id,
@@ -192,18 +193,6 @@ class Account(NotCopied):
             one_time_prekey_id=one_time_key.id if one_time_key else None,
             one_time_prekey=one_time_key.pair.public if one_time_key else None,
         )
-
-    def _take_fresh(self) -> OneTimePreKey | None:
-        for prekey_id in self._fresh_prekeys:
-            del self._fresh_prekeys[prekey_id]
-            return self._one_time[prekey_id]
-        return None
-
-    def _take_fresh_kem(self) -> KemPreKey | None:
-        for prekey_id in self._fresh_kem_prekeys:
-            del self._fresh_kem_prekeys[prekey_id]
-            return self._one_time_kem[prekey_id]
-        return None
 
     def _current_signed(self) -> SignedPreKey:
         return next(reversed(self._signed.values()))
@@ -251,8 +240,7 @@ class Account(NotCopied):
         The replaced ones still open first messages for 30 days. Raises InvalidArgument when 1,000 are kept.
         """
         seconds = seconds_since_1970(now)
-        self._expire(seconds)
-        if len(self._signed) >= SIGNED_PREKEYS_MAX:
+        if len(self._signed) - len(_expired(self._signed, seconds)) >= SIGNED_PREKEYS_MAX:
             raise InvalidArgument(f"{SIGNED_PREKEYS_MAX} signed prekeys are kept already: rotate less often")
         ids = _Ids(self._next_id, self._signed, self._last_resort, self._one_time, self._one_time_kem)
         signed = SignedPreKey.generate(self._identity, ids.next(), entropy, seconds)
@@ -274,11 +262,10 @@ class Account(NotCopied):
 
     def _expire(self, seconds: int) -> None:
         """Delete replaced keys 30 days after they were replaced, and what is remembered of their use."""
-        for keys in (self._signed, self._last_resort):
-            ordered: list[Any] = list(keys.values())
-            for key, successor in itertools.pairwise(ordered):
-                if successor.created_at + REPLACED_KEY_AGE_S <= seconds:
-                    del keys[key.id]
+        for prekey_id in _expired(self._signed, seconds):
+            del self._signed[prekey_id]
+        for prekey_id in _expired(self._last_resort, seconds):
+            del self._last_resort[prekey_id]
         self._used = {
             kem_id: {entry for entry in entries if entry[0] in self._signed}
             for kem_id, entries in self._used.items()
@@ -307,7 +294,7 @@ class Account(NotCopied):
         used = self._used.get(use.kem_prekey_id, set())
         if (use.signed_prekey_id, use.base_key) in used:
             return True
-        if len(used) >= USED_BASE_KEYS_MAX:
+        if len(used) >= USED_BASE_KEYS_MAX or sum(map(len, self._used.values())) >= USED_BASE_KEYS_TOTAL_MAX:
             raise UnknownPreKey("the last-resort prekey has been used too often: rotate it")
         return False
 
@@ -376,6 +363,21 @@ class _Ids:
         taken = self.following
         self.following = (taken + 1) & PREKEY_ID_MAX
         return taken
+
+
+def _expired(keys: Mapping[int, SignedPreKey | KemPreKey], seconds: int) -> list[int]:
+    """Ids of the keys that were replaced 30 days ago or earlier."""
+    return [
+        key.id for key, successor in pairwise(keys.values()) if successor.created_at + REPLACED_KEY_AGE_S <= seconds
+    ]
+
+
+def _take(fresh: dict[int, None], keys: Mapping[int, _Key]) -> _Key | None:
+    """Return the first key that has not been handed out, which then has."""
+    for prekey_id in fresh:
+        del fresh[prekey_id]
+        return keys[prekey_id]
+    return None
 
 
 def _find(keys: dict[int, _Key], prekey_id: int, what: str) -> _Key:

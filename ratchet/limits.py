@@ -36,6 +36,7 @@ ACCOUNT_SIZE_MAX: Final = 64 * 1024 * 1024  # bytes; 10,000 one-time prekeys of 
 SIGNED_PREKEYS_MAX: Final = 1_000  # kept at once, current and replaced: one rotation in 43 minutes for 30 days
 ONE_TIME_PREKEYS_MAX: Final = 10_000  # of each kind held by one account: bounds one upload and one snapshot
 USED_BASE_KEYS_MAX: Final = 10_000  # remembered for one last-resort key; at the limit it opens no new session: rotate
+USED_BASE_KEYS_TOTAL_MAX: Final = 100_000  # remembered by one account for all its last-resort keys: 4 MB
 REPLACED_KEY_AGE_S: Final = 30 * 24 * 3600  # replaced signed and last-resort prekeys still open first messages
 USER_ID_SIZE_MAX: Final = 1024  # bytes of an address name or of a stable id in a safety number
 

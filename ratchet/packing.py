@@ -46,9 +46,11 @@ def unpack(data: bytes, *, version: int, length: int, size_max: int, what: str) 
     if len(data) > size_max:
         raise CorruptSnapshot(f"packed {what} is larger than {size_max} bytes")
     value: object = None
+    one_form = False
     failure = ""
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_ext_len=0, ext_hook=_no_extension)
+        one_form = pack(value) == data
     except Exception as cause:  # noqa: BLE001 - msgpack raises ValueErrors, UnicodeDecodeError, RecursionError, its own
         failure = type(cause).__name__
     if failure:
@@ -60,7 +62,7 @@ def unpack(data: bytes, *, version: int, length: int, size_max: int, what: str) 
         raise UnsupportedVersion(f"packed {what} has version {value[0]}, this release reads up to {version}")
     if value[0] != version or len(value) != length + 1:
         raise CorruptSnapshot(f"packed {what} has the wrong shape")
-    if pack(value) != data:
+    if not one_form:
         raise CorruptSnapshot(f"packed {what} is not in its one form")
     return value[1:]
 

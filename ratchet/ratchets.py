@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from .errors import CorruptSnapshot, NoActiveSession, RatchetError
+from .errors import CorruptSnapshot, NoActiveSession, RatchetError, UnsupportedVersion
 from .keys import PUBLIC_KEY_SIZE, Entropy
 from .limits import ARCHIVED_FORWARD_JUMP_MAX, ARCHIVED_RATCHETS_MAX, SESSION_SIZE_MAX
 from .messages import VERSION_PQXDH, SignalMessage
 from .packing import pack, take_bytes, take_int, take_list, unpack
 from .primitives import equal
+from .secret import NotCopied
 from .triple_ratchet import OpenedMessage, Peers, Ratchet
 
 __all__ = ["ArchivedRatchet", "Ratchets"]
@@ -17,12 +19,13 @@ __all__ = ["ArchivedRatchet", "Ratchets"]
 _VERSION: Final = 1
 
 
-class ArchivedRatchet(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class ArchivedRatchet(NotCopied):
     """A ratchet that is only read from, if a late message asks for it. Most never are, so it stays packed."""
 
     version: int
     base_key: bytes  # 33 bytes
-    packed: bytes
+    packed: bytes = field(repr=False)  # secret
 
     @classmethod
     def pack(cls, ratchet: Ratchet) -> ArchivedRatchet:
@@ -35,6 +38,10 @@ class ArchivedRatchet(NamedTuple):
         (packed,) = unpack(self.packed, version=_VERSION, length=1, size_max=SESSION_SIZE_MAX, what="archived ratchet")
         return Ratchet.from_packed(packed, local_identity)
 
+    def to_packed(self) -> list[Any]:
+        """Return it as plain values for `packing`."""
+        return [self.version, self.base_key, self.packed]
+
     @classmethod
     def from_packed(cls, value: object) -> ArchivedRatchet:
         """Read one from a session's stored form, not yet its contents. Raises CorruptSnapshot."""
@@ -46,9 +53,6 @@ class ArchivedRatchet(NamedTuple):
             take_bytes(base_key, PUBLIC_KEY_SIZE, "archived base key"),
             packed,
         )
-
-    def __repr__(self) -> str:
-        return f"ArchivedRatchet(version={self.version}, base_key={self.base_key.hex()})"
 
 
 class Ratchets:
@@ -92,8 +96,8 @@ class Ratchets:
                 continue
             try:
                 ratchet = archived.unpack(self._local_identity)
-            except CorruptSnapshot:
-                continue  # another one may still open the message
+            except (CorruptSnapshot, UnsupportedVersion):
+                continue  # damaged: another one may still open the message
             try:
                 opened = ratchet.plan(message, self._peers, entropy, new_chain_max=ARCHIVED_FORWARD_JUMP_MAX)
             except RatchetError as error:

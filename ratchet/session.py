@@ -306,7 +306,7 @@ class Session(NotCopied):
                 pack_address(self._local),
                 pack_address(self._remote),
                 None if self._ratchets.active is None else self._ratchets.active.to_packed(),
-                self._ratchets.archived,
+                [archived.to_packed() for archived in self._ratchets.archived],
             ]
         )
 
