@@ -80,8 +80,12 @@ def test_every_connection_of_the_pool_has_every_setting(sqlite_url: str) -> None
 def test_a_transaction_holds_the_write_lock_from_its_beginning(sqlite_url: str) -> None:
     location = parse_url(sqlite_url)
     engine = open_engine(location)
-    with closing(sqlite3.connect(str(location.path), timeout=0)) as other, engine.begin():
-        pytest.raises(sqlite3.OperationalError, other.execute, "CREATE TABLE t (a INTEGER)").match("locked")
+    with (
+        closing(sqlite3.connect(str(location.path), timeout=0)) as other,
+        engine.begin(),
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        other.execute("CREATE TABLE t (a INTEGER)")
     engine.dispose()
 
 

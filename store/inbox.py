@@ -1,0 +1,271 @@
+"""What was received: durable events, ids seen, receipts due, and where each conversation stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from .database import Statement
+from .errors import TooLarge
+from .limits import CONTENT_SIZE_MAX, GAPS_MAX, INBOX_MAX, INBOX_SIZE_MAX, RECEIPTS_MAX, SEEN_AGE_S, SEEN_MAX
+from .packing import pack, take_int, take_list, unpack
+from .schema import number_row
+from .tallied import TalliedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .work import Work
+
+__all__ = [
+    "Conversations",
+    "DueReceipt",
+    "DurableEvent",
+    "Inbox",
+    "Receipts",
+    "Received",
+    "Seen",
+    "seen_envelope",
+    "seen_message",
+]
+
+INBOX: Final = TalliedTable("inbox", "created_at", INBOX_MAX, INBOX_SIZE_MAX, item_size_max=CONTENT_SIZE_MAX)
+SEEN: Final = TalliedTable("seen", "seen_at", SEEN_MAX, age_s=SEEN_AGE_S)
+RECEIPTS: Final = TalliedTable("receipts", "due_at", RECEIPTS_MAX)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DurableEvent:
+    """An event that the application has not acknowledged."""
+
+    number: int  # its place
+    kind: str
+    body: bytes = field(repr=False)
+    deliveries: int  # how often it was given to the application
+    created_at: float  # seconds since 1970
+
+
+_ADD: Final = Statement(
+    "inbox", "INSERT INTO inbox (number, kind, body, size, deliveries, created_at) VALUES (?, ?, ?, ?, 0, ?)"
+)
+_AFTER: Final = Statement(
+    "inbox", "SELECT number, kind, body, deliveries, created_at FROM inbox WHERE number > ? ORDER BY number LIMIT ?"
+)
+_DELIVERED: Final = Statement("inbox", "UPDATE inbox SET deliveries = deliveries + 1 WHERE number = ?")
+_ACKNOWLEDGE: Final = Statement("inbox", "DELETE FROM inbox WHERE number = ? RETURNING size")
+
+
+class Inbox:
+    """Messages and other durable events, in order, until the application has acknowledged them."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def add(self, kind: str, body: bytes) -> int:
+        """Add an event and return its number. Raises Full (`room` tells before), TooLarge."""
+        work = self._work
+        INBOX.require_room(work, len(body))
+        number = work.next_number()
+        work.defer(_ADD, (number, kind, work.vault.seal("inbox", number_row(number), 1, body), len(body), work.now))
+        return number
+
+    def room(self) -> int:
+        """How many more events of the largest size it takes: 0 means that no more mail may be taken."""
+        tally = INBOX.tally(self._work)
+        return max(0, min(INBOX_MAX - tally.count, (INBOX_SIZE_MAX - tally.size) // CONTENT_SIZE_MAX))
+
+    def count(self) -> int:
+        """How many events wait."""
+        return INBOX.tally(self._work).count
+
+    def after(self, number: int, *, limit: int) -> list[DurableEvent]:
+        """The first events behind *number* (0: all of them), in order."""
+        vault = self._work.vault
+        return [
+            DurableEvent(one, kind, vault.open("inbox", number_row(one), 1, body), deliveries, created_at)
+            for one, kind, body, deliveries, created_at in self._work.rows(_AFTER, (number, limit))
+        ]
+
+    def delivered(self, number: int) -> None:
+        """Count that an event was given to the application."""
+        self._work.change(_DELIVERED, (number,))
+
+    def acknowledge(self, number: int) -> bool:
+        """Delete an event; False if it was gone already."""
+        INBOX.tally(self._work)
+        rows = self._work.rows(_ACKNOWLEDGE, (number,))
+        INBOX.remove(self._work, list(rows))
+        return bool(rows)
+
+
+def seen_envelope(user_id: str, device_id: int, envelope_id: bytes) -> bytes:
+    """The key of an envelope: its id is unique only for one sending device, or others could spend it."""
+    return sha256(b"envelope\x00" + user_id.encode() + b"\x00" + bytes([device_id]) + envelope_id).digest()[:16]
+
+
+def seen_message(user_id: str, message_id: bytes) -> bytes:
+    """The key of a message: its id is unique only for one sending user."""
+    return sha256(b"message\x00" + user_id.encode() + b"\x00" + message_id).digest()[:16]
+
+
+_MANY: Final = 64  # keys asked for in one statement, whose text is then always the same
+_KNOWN: Final = Statement("seen", f"SELECT key FROM seen WHERE key IN ({', '.join('?' * _MANY)})")  # noqa: S608 - signs of our own
+_IS_KNOWN: Final = Statement("seen", "SELECT key FROM seen WHERE key = ?")
+_SEE: Final = Statement("seen", "INSERT INTO seen (number, key, seen_at) VALUES (?, ?, ?)")
+
+
+class Seen:
+    """Ids that arrived before: 30 days, 200,000 of them; the oldest go first."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def known(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Those of *keys* (of `seen_envelope` and `seen_message`) that were seen before."""
+        wanted = list(keys)
+        if len(wanted) == 1:
+            return {row[0] for row in self._work.rows(_IS_KNOWN, (wanted[0],))}
+        found: set[bytes] = set()
+        for start in range(0, len(wanted), _MANY):
+            some = wanted[start : start + _MANY]
+            some += [some[0]] * (_MANY - len(some))
+            found.update(row[0] for row in self._work.rows(_KNOWN, tuple(some)))
+        return found
+
+    def add(self, key: bytes) -> None:
+        """Remember a key, in the transaction of what it stands for. Raises StaleWriter if it is known."""
+        work = self._work
+        SEEN.add(work)
+        work.defer(_SEE, (work.next_number(), key, work.now))
+
+
+@dataclass(frozen=True, slots=True)
+class DueReceipt:
+    """A receipt that its device has not been sent yet."""
+
+    number: int
+    conversation: bytes
+    conversation_number: int
+    kind: str
+
+
+_DUE: Final = Statement(
+    "receipts",
+    "INSERT INTO receipts (number, user_id, device_id, conversation, conversation_number, kind, due_at) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+)
+_DUE_TO: Final = Statement(
+    "receipts",
+    "SELECT number, conversation, conversation_number, kind FROM receipts "
+    "WHERE user_id = ? AND device_id = ? ORDER BY number LIMIT ?",
+)
+_DEVICES_DUE: Final = Statement(
+    "receipts",
+    "SELECT user_id, device_id, COUNT(*), MIN(due_at) FROM receipts GROUP BY user_id, device_id ORDER BY 4, 1, 2",
+)
+_GIVEN: Final = Statement(
+    "receipts", "DELETE FROM receipts WHERE user_id = ? AND device_id = ? AND number <= ? RETURNING 0"
+)
+
+
+class Receipts:
+    """Receipts due, until one control message carries all those of a device."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def add(self, user_id: str, device_id: int, conversation: bytes, conversation_number: int, kind: str) -> None:
+        """Note that a receipt is due. Beyond 100,000 the oldest are given up."""
+        work = self._work
+        RECEIPTS.add(work)
+        work.defer(
+            _DUE,
+            (work.next_number(), user_id, device_id, conversation, conversation_number, kind, work.now),
+        )
+
+    def devices(self) -> list[tuple[str, int, int, float]]:
+        """The devices that are due some: user, device, how many, since when; longest waiting first."""
+        return [(row[0], row[1], row[2], row[3]) for row in self._work.rows(_DEVICES_DUE)]
+
+    def due(self, user_id: str, device_id: int, *, limit: int) -> list[DueReceipt]:
+        """The first receipts due to a device, in order."""
+        return [DueReceipt(*row) for row in self._work.rows(_DUE_TO, (user_id, device_id, limit))]
+
+    def given(self, user_id: str, device_id: int, number: int) -> int:
+        """Delete a device's receipts up to *number*, in the transaction that encrypts them; return how many."""
+        RECEIPTS.tally(self._work)
+        gone = self._work.rows(_GIVEN, (user_id, device_id, number))
+        RECEIPTS.remove(self._work, len(gone))
+        return len(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Which numbers of one sender device in one conversation have arrived."""
+
+    highest: int  # 0: none
+    gaps: tuple[tuple[int, int], ...] = ()  # first and last of each run that is missing, ascending
+    gaps_since: float | None = None  # seconds since 1970; None: no gap is open
+
+
+_GAPS_VERSION: Final = 1
+_SENT: Final = Statement(
+    "conversations",
+    "INSERT INTO conversations (conversation, sent_number) VALUES (?, 1) "
+    "ON CONFLICT (conversation) DO UPDATE SET sent_number = conversations.sent_number + 1 RETURNING sent_number",
+)
+_RECEIVED: Final = Statement(
+    "received",
+    "SELECT highest, gaps, gaps_since FROM received WHERE conversation = ? AND user_id = ? AND device_id = ?",
+)
+_SAVE_RECEIVED: Final = Statement(
+    "received",
+    "INSERT INTO received (conversation, user_id, device_id, highest, gaps, gaps_since) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (conversation, user_id, device_id) DO UPDATE SET highest = excluded.highest, gaps = excluded.gaps, "
+    "gaps_since = excluded.gaps_since",
+)
+_OPEN_GAPS: Final = Statement(
+    "received",
+    "SELECT conversation, user_id, device_id, highest, gaps, gaps_since FROM received WHERE gaps_since < ? "
+    "ORDER BY gaps_since",
+)
+
+
+class Conversations:
+    """The numbers that show whether something is missing: sent by this device, received from others."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def next_number(self, conversation: bytes) -> int:
+        """Take the number of our next message in a conversation; the first is 1."""
+        number: int = self._work.rows(_SENT, (conversation,))[0][0]
+        return number
+
+    def received(self, conversation: bytes, user_id: str, device_id: int) -> Received:
+        """What has arrived from a device."""
+        row = self._work.row(_RECEIVED, (conversation, user_id, device_id))
+        return Received(0) if row is None else _take_received(row)
+
+    def save_received(self, conversation: bytes, user_id: str, device_id: int, received: Received) -> None:
+        """Store what has arrived. Raises TooLarge for more than 200 gaps."""
+        if len(received.gaps) > GAPS_MAX:
+            raise TooLarge(f"at most {GAPS_MAX} gaps")
+        packed = pack(_GAPS_VERSION, [number for gap in received.gaps for number in gap])
+        self._work.defer(
+            _SAVE_RECEIVED, (conversation, user_id, device_id, received.highest, packed, received.gaps_since)
+        )
+
+    def open_gaps(self, age_s: float) -> list[tuple[bytes, str, int, Received]]:
+        """Conversations with a gap that is open for longer than that, the longest first."""
+        rows = self._work.rows(_OPEN_GAPS, (self._work.now - age_s,))
+        return [(row[0], row[1], row[2], _take_received(row[3:])) for row in rows]
+
+
+def _take_received(row: Sequence[object]) -> Received:
+    highest, packed, since = row
+    (numbers,) = unpack(packed, version=_GAPS_VERSION, length=1, what="gaps")  # type: ignore[arg-type]
+    flat = [take_int(number, "gap") for number in take_list(numbers, "gaps", length_max=2 * GAPS_MAX)]
+    gaps = tuple(zip(flat[::2], flat[1::2], strict=False))
+    return Received(take_int(highest, "highest number"), gaps, since)  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""The limits by count and by age, in the transaction that adds: what may be forgotten, oldest first.
+
+Counts hold at every commit. Ages are looked at once an hour. Pending messages are not forgotten here:
+`Pending.add` and `Pending.expire` hand what goes to the caller, who tells somebody.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .database import Statement
+from .inbox import RECEIPTS, SEEN
+from .limits import QUARANTINE_AGE_S, RETRY_ATTEMPTS_AGE_S
+from .outbox import SEND_LOG
+from .sender_keys import ERASED_CHAINS
+from .trouble import QUARANTINE
+
+if TYPE_CHECKING:
+    from .unit import Unit
+
+__all__ = ["enforce_ages", "enforce_counts"]
+
+_DEFERRED: Final = (SEEN, RECEIPTS)  # the others are evicted where they are added
+_AGING: Final = (SEEN, SEND_LOG, QUARANTINE, ERASED_CHAINS)
+_OLD_RETRIES: Final = Statement("retry_attempts", "DELETE FROM retry_attempts WHERE attempted_at < ?")
+_OLD_ATTEMPTS: Final = Statement("delivery_attempts", "DELETE FROM delivery_attempts WHERE attempted_at < ?")
+
+
+def enforce_counts(unit: Unit) -> None:
+    """Delete what is over a count. Costs nothing for tables that this unit did not add to."""
+    for table in _DEFERRED:
+        if unit.work.has_changed(table.name):
+            table.evict(unit.work)
+
+
+def enforce_ages(unit: Unit) -> None:
+    """Delete what is too old, whatever this unit did."""
+    work = unit.work
+    for table in _AGING:
+        table.expire(work)
+    work.change(_OLD_RETRIES, (work.now - RETRY_ATTEMPTS_AGE_S,))
+    work.change(_OLD_ATTEMPTS, (work.now - QUARANTINE_AGE_S,))
+    unit.recipients.forget_orphans()
+    if unit.account.load() is not None:
+        unit.prekeys.expire()

@@ -1,0 +1,344 @@
+"""The client's tables in their present version; `docs/storage.md` says what each column holds.
+
+Names of tables are part of what a sealed value is bound to (`vault`): renaming one means sealing it anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+
+from .migrations import Schema, version_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from sqlalchemy.types import TypeEngine
+
+__all__ = [
+    "CLIENT",
+    "ID_SIZE",
+    "SEALED_COLUMNS",
+    "SealedColumn",
+    "device_row",
+    "number_row",
+    "peer_sender_key_row",
+    "prekey_row",
+]
+
+ID_SIZE: Final = 16  # bytes of a message id, envelope id, operation id
+_NUMBER: Final = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's own row number, where it is the key
+
+_metadata: Final = MetaData()
+version_table(_metadata)
+
+
+def _key(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+def _integer(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, Double, nullable=False)  # seconds since 1970
+
+
+def _device() -> list[Column[Any]]:
+    return [_text("user_id"), _integer("device_id")]
+
+
+def _device_key() -> list[Column[Any]]:
+    return [_key("user_id", Text), _key("device_id", _NUMBER)]
+
+
+def _table(name: str, *columns: Column[Any] | list[Column[Any]] | Index) -> None:
+    flat: list[Any] = []
+    for column in columns:
+        flat += column if isinstance(column, list) else [column]
+    Table(name, _metadata, *flat)
+
+
+# One row: the store itself, its lease (epoch and holder) and the counters that move in every unit.
+_table(
+    "store",
+    _key("id", _NUMBER),
+    _bytes("store_id"),
+    _integer("seal_kind"),
+    _bytes("seal_parameters"),
+    _bytes("seal_check"),
+    _time("created_at"),
+    _integer("epoch"),
+    _integer("holder_pid"),
+    _text("holder_host"),
+    _time("holder_since"),
+    _integer("submission_number"),
+    _integer("delivery_number"),
+    _integer("upload_number"),
+    _integer("prekey_id"),
+    _integer("row_number"),
+)
+_table("seal_keys", _key("number", _NUMBER), _bytes("salt"))
+_table(
+    "account",
+    _key("id", _NUMBER),
+    _integer("version"),
+    _device(),
+    _integer("registration_id"),
+    _bytes("identity_key"),
+    _bytes("identity"),
+    _time("created_at"),
+)
+_table(
+    "prekeys",
+    _key("kind", _NUMBER),
+    _key("prekey_id", _NUMBER),
+    _bytes("private"),
+    _time("created_at"),
+    Column("upload_number", BigInteger),
+)
+_table(
+    "used_base_keys", _key("signed_prekey_id", _NUMBER), _key("kem_prekey_id", _NUMBER), _key("base_key", LargeBinary)
+)
+_table(
+    "identities",
+    _key("user_id", Text),
+    _key("identity_key", LargeBinary),
+    _time("first_seen_at"),
+    _integer("current"),
+    _text("verification"),
+    _text("decision"),
+)
+_table("devices", _device_key(), _integer("registration_id"), _time("last_seen_at"))
+_table("sessions", _device_key(), _integer("version"), _bytes("state"))
+_table("heals", _device_key(), _time("next_allowed_at"), Column("delay_s", Double, nullable=False))
+_table("heal_log", _key("number", _NUMBER), _time("healed_at"), _integer("stranger"))
+_table("conversations", _key("conversation", LargeBinary), _integer("sent_number"))
+_table(
+    "received",
+    _key("conversation", LargeBinary),
+    _device_key(),
+    _integer("highest"),
+    _bytes("gaps"),
+    Column("gaps_since", Double),
+)
+_table(
+    "outgoing",
+    _key("message_id", LargeBinary),
+    _integer("number"),
+    _text("lane"),
+    _bytes("content"),
+    _integer("size"),
+    _text("state"),
+    _text("reason"),
+    _time("created_at"),
+    Index("outgoing_by_lane", "lane", "number"),
+)
+_table(
+    "envelopes",
+    _key("envelope_id", LargeBinary),
+    _integer("number"),
+    _bytes("message_id"),
+    _text("lane"),
+    _device(),
+    _integer("registration_id"),
+    _bytes("identity_key"),
+    _integer("kind"),
+    _bytes("ciphertext"),
+    Column("submission_number", BigInteger),
+    Index("envelopes_by_lane", "lane", "number"),
+    Index("envelopes_by_message", "message_id"),
+)
+_table(
+    "recipients",
+    _key("message_id", LargeBinary),
+    _device_key(),
+    _bytes("identity_key"),
+    _text("state"),
+    _time("changed_at"),
+)
+_table(
+    "inbox",
+    _key("number", _NUMBER),
+    _text("kind"),
+    _bytes("body"),
+    _integer("size"),
+    _integer("deliveries"),
+    _time("created_at"),
+)
+_table("seen", _key("number", _NUMBER), _bytes("key"), _time("seen_at"), Index("seen_by_key", "key", unique=True))
+_table(
+    "receipts",
+    _key("number", _NUMBER),
+    _device(),
+    _bytes("conversation"),
+    _integer("conversation_number"),
+    _text("kind"),
+    _time("due_at"),
+    Index("receipts_by_device", "user_id", "device_id"),
+)
+_table(
+    "pending",
+    _key("number", _NUMBER),
+    _device(),
+    _bytes("envelope_id"),
+    _integer("kind"),
+    _bytes("ciphertext"),
+    _integer("size"),
+    _text("reason"),
+    Column("waits_for", LargeBinary),
+    _time("parked_at"),
+    Index("pending_by_device", "user_id", "device_id"),
+    Index("pending_by_key", "waits_for"),
+    Index("pending_by_time", "parked_at"),
+)
+_table(
+    "quarantine",
+    _key("number", _NUMBER),
+    _device(),
+    _bytes("envelope_id"),
+    _bytes("ciphertext"),
+    _text("cause"),
+    _time("quarantined_at"),
+)
+_table(
+    "delivery_attempts",
+    _device_key(),
+    _key("envelope_id", LargeBinary),
+    _integer("attempts"),
+    _time("attempted_at"),
+)
+_table(
+    "send_log",
+    _key("number", _NUMBER),
+    _bytes("message_id"),
+    _text("lane"),
+    _bytes("content"),
+    _integer("size"),
+    _time("logged_at"),
+    Index("send_log_by_message", "message_id", unique=True),
+)
+_table("retry_attempts", _key("message_id", LargeBinary), _device_key(), _integer("attempts"), _time("attempted_at"))
+_table(
+    "groups",
+    _key("group_id", LargeBinary),
+    _integer("version"),
+    _text("name"),
+    _integer("epoch"),
+    _integer("log_number"),
+    _bytes("head"),
+    _bytes("state"),
+)
+_table("group_log", _key("group_id", LargeBinary), _key("number", _NUMBER), _bytes("entry"), _bytes("hash"))
+_table("group_names", _key("name", Text), _bytes("group_id"), _time("pinned_at"))
+_table(
+    "group_operations",
+    _key("operation_id", LargeBinary),
+    _integer("number"),
+    _bytes("group_id"),
+    _bytes("entry"),
+    _text("state"),
+    _integer("attempts"),
+    _time("created_at"),
+)
+_table(
+    "own_sender_keys",
+    _key("group_id", LargeBinary),
+    _integer("version"),
+    _bytes("state"),
+    _integer("messages"),
+    _time("created_at"),
+)
+_table(
+    "peer_sender_keys",
+    _device_key(),
+    _key("distribution_id", LargeBinary),
+    _bytes("group_id"),
+    _integer("version"),
+    _bytes("state"),
+)
+_table(
+    "distributions",
+    _key("group_id", LargeBinary),
+    _key("chain_id", _NUMBER),
+    _device_key(),
+    _bytes("identity_key"),
+    _integer("registration_id"),
+    _text("state"),
+    _text("reason"),
+)
+_table(
+    "erased_chains",
+    _key("number", _NUMBER),
+    _device(),
+    _bytes("distribution_id"),
+    _integer("chain_id"),
+    _time("erased_at"),
+    Index("erased_chains_by_key", "user_id", "device_id", "distribution_id", "chain_id", unique=True),
+)
+_table("blocked", _key("user_id", Text), _time("blocked_at"))
+
+CLIENT: Final = Schema(name="client", version=1, metadata=_metadata, migrations=())
+
+
+def device_row(user_id: str, device_id: int) -> bytes:
+    """The row key of a device: the user id and one byte."""
+    return user_id.encode() + device_id.to_bytes(1, "big")
+
+
+def number_row(number: int) -> bytes:
+    """The row key of a numbered row: 8 bytes, big-endian."""
+    return number.to_bytes(8, "big")
+
+
+def prekey_row(kind: int, prekey_id: int) -> bytes:
+    """The row key of a prekey: its kind in one byte, its id in four."""
+    return kind.to_bytes(1, "big") + prekey_id.to_bytes(4, "big")
+
+
+def peer_sender_key_row(user_id: str, device_id: int, distribution_id: bytes) -> bytes:
+    """The row key of a peer's sender key: the device's row key and the 16 bytes of the distribution id."""
+    return device_row(user_id, device_id) + distribution_id
+
+
+class SealedColumn(NamedTuple):
+    """A column whose values are sealed, and how its row key is made from the primary key's columns."""
+
+    table: str
+    column: str
+    keys: Sequence[str]
+    row: Callable[..., bytes]
+    versioned: bool = False  # bound to the column `version`; else the version is 1
+
+
+def _itself(key: bytes) -> bytes:
+    return key
+
+
+def _single(_id: int) -> bytes:
+    return b""
+
+
+SEALED_COLUMNS: Final = (
+    SealedColumn("account", "identity", ("id",), _single, versioned=True),
+    SealedColumn("prekeys", "private", ("kind", "prekey_id"), prekey_row),
+    SealedColumn("sessions", "state", ("user_id", "device_id"), device_row, versioned=True),
+    SealedColumn("outgoing", "content", ("message_id",), _itself),
+    SealedColumn("inbox", "body", ("number",), number_row),
+    SealedColumn("send_log", "content", ("number",), number_row),
+    SealedColumn("own_sender_keys", "state", ("group_id",), _itself, versioned=True),
+    SealedColumn(
+        "peer_sender_keys", "state", ("user_id", "device_id", "distribution_id"), peer_sender_key_row, versioned=True
+    ),
+)

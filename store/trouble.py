@@ -1,0 +1,195 @@
+"""What did not open: messages that wait, and envelopes on which our own code failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from .database import Statement
+from .errors import TooLarge
+from .limits import (
+    CIPHERTEXT_SIZE_MAX,
+    PENDING_AGE_S,
+    PENDING_MAX,
+    PENDING_PER_DEVICE_MAX,
+    PENDING_SIZE_MAX,
+    QUARANTINE_AGE_S,
+    QUARANTINE_MAX,
+)
+from .outbox import require_id, require_text
+from .tallied import TalliedTable
+
+if TYPE_CHECKING:
+    from .work import Work
+
+__all__ = ["DeliveryAttempts", "Pending", "PendingMessage", "Quarantine", "Quarantined"]
+
+PENDING: Final = TalliedTable("pending", "parked_at", PENDING_MAX, PENDING_SIZE_MAX, item_size_max=CIPHERTEXT_SIZE_MAX)
+QUARANTINE: Final = TalliedTable("quarantine", "quarantined_at", QUARANTINE_MAX, age_s=QUARANTINE_AGE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMessage:
+    """An envelope that was acknowledged and does not open yet."""
+
+    number: int
+    user_id: str
+    device_id: int
+    envelope_id: bytes
+    kind: int
+    ciphertext: bytes = field(repr=False)
+    reason: str
+    waits_for: bytes | None  # the engine's name for the sender key; None: for a heal
+    parked_at: float  # seconds since 1970
+
+
+_COLUMNS: Final = "number, user_id, device_id, envelope_id, kind, ciphertext, reason, waits_for, parked_at"
+_PARK: Final = Statement(
+    "pending",
+    f"INSERT INTO pending ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
+)
+_FOR_KEY: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE waits_for = ? ORDER BY number")  # noqa: S608
+_FROM_DEVICE: Final = Statement(
+    "pending",
+    f"SELECT {_COLUMNS} FROM pending WHERE user_id = ? AND device_id = ? ORDER BY number",  # noqa: S608
+)
+_OLDEST: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending ORDER BY number LIMIT ?")  # noqa: S608
+_OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked_at < ? ORDER BY number")  # noqa: S608
+_TAKE_OUT: Final = Statement("pending", "DELETE FROM pending WHERE number = ? RETURNING size")
+
+
+class Pending:
+    """Messages that wait for a heal or a key: 2,000 or 64 MiB, 200 of one device, 14 days."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def add(
+        self,
+        user_id: str,
+        device_id: int,
+        envelope_id: bytes,
+        kind: int,
+        ciphertext: bytes,
+        *,
+        reason: str,
+        waits_for: bytes | None = None,
+    ) -> list[PendingMessage]:
+        """Park a message. Returns those that had to go for it, or by age: they are lost, and somebody is to be told.
+
+        A device that has its 200 loses its own oldest, so that one sender cannot push out another's.
+        """
+        work = self._work
+        PENDING.add(work, len(ciphertext))
+        number = work.next_number()
+        work.change(
+            _PARK,
+            (
+                number,
+                user_id,
+                device_id,
+                require_id(envelope_id),
+                kind,
+                ciphertext,
+                require_text(reason),
+                waits_for,
+                work.now,
+                len(ciphertext),
+            ),
+        )
+        lost = self.expire()
+        own = self.from_device(user_id, device_id)
+        lost += [self.take_out(one) for one in own[: max(0, len(own) - PENDING_PER_DEVICE_MAX)]]
+        overflow = PENDING.overflow(work)
+        if overflow:
+            lost += [self.take_out(PendingMessage(*row)) for row in work.rows(_OLDEST, (overflow,))]
+        return lost
+
+    def waiting_for(self, key: bytes) -> list[PendingMessage]:
+        """The messages that wait for a sender key, in order of arrival."""
+        return [PendingMessage(*row) for row in self._work.rows(_FOR_KEY, (key,))]
+
+    def from_device(self, user_id: str, device_id: int) -> list[PendingMessage]:
+        """The messages of a device, in order of arrival."""
+        return [PendingMessage(*row) for row in self._work.rows(_FROM_DEVICE, (user_id, device_id))]
+
+    def take_out(self, message: PendingMessage) -> PendingMessage:
+        """Delete a message that has opened or is lost; return it."""
+        PENDING.tally(self._work)
+        PENDING.remove(self._work, list(self._work.rows(_TAKE_OUT, (message.number,))))
+        return message
+
+    def expire(self) -> list[PendingMessage]:
+        """Take out what waits for more than 14 days and return it."""
+        old = self._work.rows(_OLD, (self._work.now - PENDING_AGE_S,))
+        return [self.take_out(PendingMessage(*row)) for row in old]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An envelope that our code failed on three times."""
+
+    number: int
+    user_id: str
+    device_id: int
+    envelope_id: bytes
+    ciphertext: bytes = field(repr=False)
+    cause: str  # redacted
+    quarantined_at: float  # seconds since 1970
+
+
+_QUARANTINE_COLUMNS: Final = "number, user_id, device_id, envelope_id, ciphertext, cause, quarantined_at"
+_QUARANTINE: Final = Statement(
+    "quarantine",
+    f"INSERT INTO quarantine ({_QUARANTINE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+)
+_QUARANTINED: Final = Statement("quarantine", f"SELECT {_QUARANTINE_COLUMNS} FROM quarantine ORDER BY number")  # noqa: S608
+
+
+class Quarantine:
+    """Envelopes put aside so that a bug of ours costs one message: the last 1,000, for 90 days."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def add(self, user_id: str, device_id: int, envelope_id: bytes, ciphertext: bytes, cause: str) -> None:
+        """Put an envelope aside, with a cause that holds no content."""
+        if len(ciphertext) > CIPHERTEXT_SIZE_MAX:
+            raise TooLarge(f"an envelope of more than {CIPHERTEXT_SIZE_MAX} bytes")
+        work = self._work
+        QUARANTINE.add(work)
+        values = (work.next_number(), user_id, device_id, require_id(envelope_id), ciphertext, require_text(cause))
+        work.change(_QUARANTINE, (*values, work.now))
+        QUARANTINE.evict(work)
+
+    def all(self) -> list[Quarantined]:
+        """What is there, oldest first."""
+        return [Quarantined(*row) for row in self._work.rows(_QUARANTINED)]
+
+
+_ATTEMPT: Final = Statement(
+    "delivery_attempts",
+    "INSERT INTO delivery_attempts (user_id, device_id, envelope_id, attempts, attempted_at) VALUES (?, ?, ?, 1, ?) "
+    "ON CONFLICT (user_id, device_id, envelope_id) DO UPDATE SET attempts = delivery_attempts.attempts + 1, "
+    "attempted_at = excluded.attempted_at RETURNING attempts",
+)
+_SUCCEEDED: Final = Statement(
+    "delivery_attempts", "DELETE FROM delivery_attempts WHERE user_id = ? AND device_id = ? AND envelope_id = ?"
+)
+
+
+class DeliveryAttempts:
+    """How often our code failed on an envelope, counted before it is tried again."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def count(self, user_id: str, device_id: int, envelope_id: bytes) -> int:
+        """Count one more attempt and return how many there were, this one included."""
+        values = (user_id, device_id, require_id(envelope_id), self._work.now)
+        attempts: int = self._work.rows(_ATTEMPT, values)[0][0]
+        return attempts
+
+    def forget(self, user_id: str, device_id: int, envelope_id: bytes) -> None:
+        """Forget an envelope that is dealt with."""
+        self._work.change(_SUCCEEDED, (user_id, device_id, envelope_id))
