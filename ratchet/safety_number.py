@@ -40,8 +40,10 @@ class SafetyNumber:
             raise MalformedMessage("a scanned safety number is some 80 bytes")
         fields = read_fields(scanned, 0, len(scanned))
         version = fields.get(1, 0)
+        if type(version) is not int:
+            raise MalformedMessage("a scanned safety number has a number as its version")
         if version != self.version:
-            raise SafetyNumberMismatch(f"the scanned safety number has version {version!r}, ours has {self.version}")
+            raise SafetyNumberMismatch(f"the scanned safety number has version {version}, ours has {self.version}")
         theirs = _content(fields.get(2))
         ours = _content(fields.get(3))
         # Both are compared in any case, and in constant time.

@@ -29,7 +29,7 @@ from operator import add, mul
 from struct import Struct, unpack
 from typing import TYPE_CHECKING, Final
 
-from ratchet.errors import MalformedMessage
+from ratchet.errors import MalformedMessage, NotAuthentic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,16 +80,16 @@ def split_key(encapsulation_key: bytes) -> tuple[bytes, bytes]:
 
 
 def check_vector(header: bytes, vector: bytes) -> None:
-    """Refuse a *vector* that is not the one of *header*, or no vector at all, with MalformedMessage.
+    """Raise NotAuthentic for a *vector* that is not the one of *header*, MalformedMessage for what is no vector.
 
     These are the checks of section 7.2 of the standard, and the hash that stands for them in the header.
     """
     if len(vector) != VECTOR_SIZE:
         raise MalformedMessage(f"an encapsulation key's vector has {VECTOR_SIZE} bytes, not {len(vector)}")
-    if not compare_digest(sha3_256(vector + header[:SEED_SIZE]).digest(), header[SEED_SIZE:]):
-        raise MalformedMessage("the encapsulation key's vector has not the hash of its header")
     if max(_decode_12(vector)) >= MODULUS:
         raise MalformedMessage("a coefficient of the encapsulation key's vector is not below the modulus")
+    if not compare_digest(sha3_256(vector + header[:SEED_SIZE]).digest(), header[SEED_SIZE:]):
+        raise NotAuthentic("the encapsulation key's vector has not the hash of its header")
 
 
 def encapsulate_1(header: bytes, randomness: bytes) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import ratchet
 from vectors.generators.dice import Dice
 from vectors.generators.form import invalid, valid, vector_file
+from vectors.reference import protobuf
 from vectors.reference.faults import Fault
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _scanned(dice: Dice) -> Json:
         ("A code without a version", version, "Version", bobs[2:]),
         ("Nothing about the remote side", Fault.FIELD_MISSING, "Wire", bobs[:38]),
         ("A code cut by a byte", Fault.WIRE, "Wire", bobs[:-1]),
+        ("A version that is text", Fault.WIRE, "Wire", protobuf.encode({1: b"\x02"}) + bobs[2:]),
     ):
         tests.append(invalid(comment, fault.error, fault.label, flag, **_scan(alice, bob, scanned)))
     return {"comment": "Codes that were scanned", "tests": tests}

@@ -39,7 +39,7 @@ class Fault(Enum):
     BASE_KEY_REUSED = "MessageKeyGone", "a last-resort KEM key was used before with the same base key"
     PQ_EPOCH_AHEAD = "MalformedMessage", "the post-quantum epoch lies ahead of what this side can have reached"
     PQ_HEADER_MAC = "NotAuthentic", "the tag of the encapsulation key's header does not verify"
-    PQ_KEY_HASH = "MalformedMessage", "the encapsulation key is not the one that its header announced"
+    PQ_KEY_HASH = "NotAuthentic", "the encapsulation key is not the one that its header announced"
     PQ_KEY_COEFFICIENT = "MalformedMessage", "a coefficient of the encapsulation key is 3,329 or more"
     PQ_CIPHERTEXT_MAC = "NotAuthentic", "the tag of the KEM ciphertext does not verify"
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratchet.errors import MalformedMessage
+from ratchet.errors import MalformedMessage, NotAuthentic
 from ratchet.spqr import kem
 from ratchet.spqr.kem import (
     CIPHERTEXT_1_SIZE,
@@ -174,14 +174,14 @@ def test_the_vector_of_its_header_is_accepted() -> None:
 def test_a_vector_with_one_changed_bit_is_refused(position: int) -> None:
     header, vector = split_key(key_pair(1)[1])
     changed = vector[:position] + bytes((vector[position] ^ 1,)) + vector[position + 1 :]
-    with pytest.raises(MalformedMessage):
+    with pytest.raises(NotAuthentic):
         check_vector(header, changed)
 
 
 def test_the_vector_of_another_header_is_refused() -> None:
     header, _ = split_key(key_pair(1)[1])
     _, vector = split_key(key_pair(2)[1])
-    with pytest.raises(MalformedMessage):
+    with pytest.raises(NotAuthentic):
         check_vector(header, vector)
 
 
