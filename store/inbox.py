@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 INBOX: Final = TalliedTable("inbox", "created_at", INBOX_MAX, INBOX_SIZE_MAX, item_size_max=CONTENT_SIZE_MAX)
-SEEN: Final = TalliedTable("seen", "seen_at", SEEN_MAX, age_s=SEEN_AGE_S)
+SEEN: Final = TalliedTable("seen", "seen_at", SEEN_MAX, age_s=SEEN_AGE_S, slack=SEEN_MAX // 16)
 RECEIPTS: Final = TalliedTable("receipts", "due_at", RECEIPTS_MAX)
 
 
@@ -219,6 +219,12 @@ _RECEIVED: Final = Statement(
     "received",
     "SELECT highest, gaps, gaps_since FROM received WHERE conversation = ? AND user_id = ? AND device_id = ?",
 )
+_MANY_CONVERSATIONS: Final = 16  # asked for in one statement, whose text is then always the same
+_RECEIVED_MANY: Final = Statement(
+    "received",
+    "SELECT conversation, user_id, device_id, highest, gaps, gaps_since FROM received WHERE "  # noqa: S608 - ours
+    + " OR ".join(["(conversation = ? AND user_id = ? AND device_id = ?)"] * _MANY_CONVERSATIONS),
+)
 _SAVE_RECEIVED: Final = Statement(
     "received",
     "INSERT INTO received (conversation, user_id, device_id, highest, gaps, gaps_since) VALUES (?, ?, ?, ?, ?, ?) "
@@ -247,6 +253,19 @@ class Conversations:
         """What has arrived from a device."""
         row = self._work.row(_RECEIVED, (conversation, user_id, device_id))
         return Received(0) if row is None else _take_received(row)
+
+    def received_many(self, conversations: Iterable[tuple[bytes, str, int]]) -> dict[tuple[bytes, str, int], Received]:
+        """What has arrived in each of *conversations* (conversation, user id, device id), in few statements."""
+        wanted = list(dict.fromkeys(conversations))
+        if len(wanted) == 1:
+            return {wanted[0]: self.received(*wanted[0])}
+        found = dict.fromkeys(wanted, Received(0))
+        for start in range(0, len(wanted), _MANY_CONVERSATIONS):
+            some = wanted[start : start + _MANY_CONVERSATIONS]
+            some += [some[0]] * (_MANY_CONVERSATIONS - len(some))
+            for row in self._work.rows(_RECEIVED_MANY, tuple(part for one in some for part in one)):
+                found[row[0], row[1], row[2]] = _take_received(row[3:])
+        return found
 
     def save_received(self, conversation: bytes, user_id: str, device_id: int, received: Received) -> None:
         """Store what has arrived. Raises TooLarge for more than 200 gaps."""

@@ -62,6 +62,9 @@ class Sessions:
         """Return the sessions with *devices* (user id, device id), as far as there are any, in few statements."""
         wanted = list(dict.fromkeys(devices))
         found: dict[tuple[str, int], LoadedSession] = {}
+        if len(wanted) == 1:
+            loaded = self.load(*wanted[0])
+            return {} if loaded is None else {wanted[0]: loaded}
         for start in range(0, len(wanted), _MANY):
             some = wanted[start : start + _MANY]
             some += [some[0]] * (_MANY - len(some))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .database import Statement
@@ -27,11 +27,17 @@ class TalliedTable:
     size_max: int | None = None  # bytes in the column `size`; None: the table has none
     age_s: float | None = None  # None: kept until it is taken out
     item_size_max: int | None = None  # bytes of one row
+    slack: int = 0  # rows that go beyond what must, where the numbers have no index and a sort finds the oldest
+    _count: Statement = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        size = "COALESCE(SUM(size), 0)" if self.size_max is not None else "0"
+        count = Statement(self.name, f"SELECT COUNT(*), {size} FROM {self.name}")  # noqa: S608 - our own names
+        object.__setattr__(self, "_count", count)  # once: a unit asks for each row that it adds
 
     def tally(self, work: Work) -> Tally:
         """What the table holds."""
-        size = "COALESCE(SUM(size), 0)" if self.size_max is not None else "0"
-        return work.tally(self.name, Statement(self.name, f"SELECT COUNT(*), {size} FROM {self.name}"))  # noqa: S608
+        return work.tally(self.name, self._count)
 
     def require_room(self, work: Work, size: int = 0) -> None:
         """Count a row of *size* bytes in. Raises Full if the table is at its limit, TooLarge for the row itself."""
@@ -74,7 +80,8 @@ class TalliedTable:
         """Delete the oldest rows until the limits by count and size hold."""
         overflow = self.overflow(work)
         if overflow:
-            self._delete(work, f"number IN (SELECT number FROM {self.name} ORDER BY number LIMIT ?)", overflow)  # noqa: S608
+            oldest = f"number IN (SELECT number FROM {self.name} ORDER BY number LIMIT ?)"  # noqa: S608
+            self._delete(work, oldest, overflow + self.slack)
 
     def expire(self, work: Work) -> None:
         """Delete the rows that are older than the limit by age."""
