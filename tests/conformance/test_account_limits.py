@@ -201,7 +201,7 @@ def test_ten_thousand_one_time_prekeys_of_each_kind_are_made() -> None:
     assert bob.one_time_prekey_count == bob.one_time_kem_prekey_count == ONE_TIME_PREKEYS_MAX
 
 
-def test_one_more_is_refused() -> None:
+def test_ten_thousand_and_one_of_each_kind_are_refused() -> None:
     bob = account("bob", one_time_prekeys=0)
 
     with refused(InvalidArgument, bob):

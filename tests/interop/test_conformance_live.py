@@ -251,6 +251,31 @@ def test_both_refuse_a_first_message_that_comes_again_from_somebody_else(
         Session.accept(account, theirs, remote=SOMEBODY)
 
 
+def with_version_3_inside(session: Session) -> Ciphertext:
+    """A first message of version 4 around a message of version 3 whose tag is right."""
+    ratchet = active_ratchet(session)
+    assert ratchet.pending is not None
+    ratchet.version = 3
+    inner = made_by_peer(session, b"older")
+    ratchet.version = 4
+    return Ciphertext(CiphertextKind.PREKEY, ratchet.pending.wrap(4, inner.body))
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+def test_both_refuse_a_first_message_with_a_message_of_another_version_inside(
+    oracle: Oracle, *, repeated: bool
+) -> None:
+    device = their_device(oracle)
+    account = Account.create(one_time_prekeys=1)
+    to_them = Session.initiate(account, our_bundle(device.bundle()), local=OURS, remote=THEIRS)
+    if repeated:
+        device.decrypt(OURS, to_them.encrypt(b"hi"))
+
+    refuses(device, with_version_3_inside(to_them))
+    with pytest.raises(MalformedMessage):
+        Session.accept(account, with_version_3_inside(Session.initiate(account, account.bundle())))
+
+
 def test_a_peer_of_a_release_without_spqr_fails_both_ways(oracle: Oracle) -> None:
     old = their_device(oracle, release=X3DH_ERA)
     account = Account.create(one_time_prekeys=1)
