@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from kyber_py.kyber import Kyber1024
 from nacl.bindings import crypto_core_ed25519_add, crypto_core_ed25519_is_valid_point
 
 from ratchet import (
@@ -52,6 +53,17 @@ def test_both_sides_of_the_kem_have_the_same_secret() -> None:
         secret, ciphertext = primitives.kem_1024_encapsulate(key.public[1:])
         assert key.decapsulate(b"\x08" + ciphertext) == secret
         assert len(secret) == 32
+
+
+def test_the_kem_is_round_3_kyber_as_an_independent_implementation_has_it() -> None:
+    key = kem_prekey()
+
+    theirs, ciphertext = Kyber1024.encaps(key.public[1:])
+    their_public, their_private = Kyber1024.keygen()
+    ours, our_ciphertext = primitives.kem_1024_encapsulate(their_public)
+
+    assert key.decapsulate(b"\x08" + ciphertext) == theirs
+    assert Kyber1024.decaps(their_private, our_ciphertext) == ours
 
 
 def test_a_changed_ciphertext_gives_another_secret_and_no_error() -> None:

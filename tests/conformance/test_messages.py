@@ -20,6 +20,7 @@ from ratchet import (
 from ratchet.address import Address, address_binding
 from ratchet.keys import KEM_CIPHERTEXT_SIZE
 from ratchet.messages import DistributionMessage, PreKeyMessage, SenderKeyMessage, SignalMessage, encode_signal_message
+from ratchet.protobuf import read_fields
 from tests.conformance.forging import (
     KEM_CIPHERTEXT,
     KEM_PREKEY_ID,
@@ -130,6 +131,19 @@ def test_the_version_is_the_high_half_of_its_byte_and_the_low_half_may_be_anythi
 def test_a_signal_message_shorter_than_nine_bytes_is_malformed(size: int) -> None:
     with pytest.raises(MalformedMessage, match="short"):
         SignalMessage.parse(b"\x44".ljust(size, b"\x00")[:size])
+
+
+def previous_counter(ciphertext: Ciphertext) -> object:
+    return read_fields(ciphertext.body, 1, len(ciphertext.body) - 8)[3]
+
+
+@pytest.mark.parametrize(("sent_before", "expected"), [(1, 0), (2, 1), (5, 4)])
+def test_a_chain_tells_the_number_of_the_last_message_of_the_one_before(sent_before: int, expected: int) -> None:
+    talk = Conversation(seed=9).established().alice_sends(sent_before)
+    talk.deliver_last()
+    talk.bob_sends().deliver_last()
+
+    assert previous_counter(talk.alice_sends().sent[-1].ciphertext) == expected
 
 
 # What the tag covers.

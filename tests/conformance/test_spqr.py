@@ -8,7 +8,7 @@ import pytest
 
 from ratchet import MalformedMessage, MessageKeyGone, NotAuthentic, UnsupportedVersion
 from ratchet.limits import CHUNK_INDEX_MAX, COUNTER_MAX
-from ratchet.spqr.wire import CT1, CT1_ACK, CT2, HEADER, NONE, BraidMessage, encode_braid_message
+from ratchet.spqr.wire import CT1, CT1_ACK, CT2, EK, EK_CT1_ACK, HEADER, NONE, BraidMessage, encode_braid_message
 from tests.conformance.braiding import End, Part, braid, exchange, exchange_until
 
 # lib.rs: the ratchet as a whole.
@@ -320,6 +320,23 @@ def test_a_stream_of_chunks_wraps_to_zero_after_the_last_index() -> None:
     indices = [BraidMessage.parse(alice.send().encoded).chunk_index for _ in range(3)]
 
     assert indices == [CHUNK_INDEX_MAX, 0, 1]
+
+
+def test_every_stream_starts_at_chunk_zero_and_counts_up_but_the_vectors_which_runs_on() -> None:
+    alice, bob = braid(seed=25)
+    expected: dict[tuple[int, bool, int], int] = {}
+    for number in range(400):
+        sender, recipient = (alice, bob) if number % 2 == 0 else (bob, alice)
+        part = sender.send()
+        recipient.receive(part.encoded)
+        message = BraidMessage.parse(part.encoded)
+        if message.chunk:
+            kind = EK if message.type == EK_CT1_ACK else message.type  # one stream under two types
+            stream = (message.epoch, number % 2 == 0, kind)
+            assert message.chunk_index == expected.get(stream, 0)
+            expected[stream] = message.chunk_index + 1
+
+    assert len(expected) >= 4 * 4
 
 
 def test_a_stream_is_completed_by_its_last_chunks_before_and_first_ones_after_the_wrap() -> None:

@@ -46,6 +46,7 @@ from tests.conformance.forging import (
 )
 from tests.conformance.test_groups import member, sender
 from tests.conformance.test_keys import ED25519_ORDER
+from tests.conformance.test_messages import previous_counter
 from tests.conformance.test_sender_keys import chain
 from tests.support.conversation import Conversation, active_ratchet, lose, seeded
 from tests.support.interop_talk import OURS, THEIRS, our_bundle, our_ciphertext, their_device
@@ -207,6 +208,20 @@ def test_both_read_a_senders_chain_to_the_iteration_before_it_would_overflow(ora
     last = own.encrypt(b"the last")
 
     assert device.group_decrypt(OURS, last) == ours.decrypt(last) == b"the last"
+
+
+@pytest.mark.parametrize("sent_before", [1, 2, 5])
+def test_both_tell_the_number_of_the_last_message_of_the_chain_before(oracle: Oracle, sent_before: int) -> None:
+    account, session, device = settled(oracle)
+    ours = [session.encrypt(b"") for _ in range(sent_before)]
+    device.decrypt(OURS, ours[-1])  # a new chain of theirs, after one with the answer to the first message
+    theirs = device.encrypt_all(OURS, [b""] * sent_before)
+    session.decrypt(account, our_ciphertext(theirs[-1]))  # a new chain of ours
+    our_next = session.encrypt(b"")
+    device.decrypt(OURS, our_next)
+    their_next = device.encrypt(OURS, b"")
+
+    assert previous_counter(our_next) == previous_counter(our_ciphertext(their_next)) == sent_before - 1
 
 
 # Refusals that both have.
