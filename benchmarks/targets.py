@@ -148,6 +148,14 @@ TARGETS: Final = (
         AtMostTimes(3, "vodozemac"),
     ),
     *_each("ratchet.ping-pong", "ping-pong", TimesAsFast(4, "libsignal"), AtMostTimes(1.6, "vodozemac")),
+    # The same with every collector on, in slices long enough for Node's to run: what a long-lived program sees.
+    *_each(
+        "ratchet.encrypt and decrypt, sustained",
+        "encrypt and decrypt, sustained",
+        TimesAsFast(5, "libsignal"),
+        TimesAsFast(5, "doubleratchet"),
+    ),
+    *_each("ratchet.ping-pong, sustained", "ping-pong, sustained", TimesAsFast(4, "libsignal")),
     *_each("handshake.initiate and encrypt", "initiate, first message", TimesAsFast(2, "libsignal")),
     *_each("handshake.accept", "accept first message", TimesAsFast(2, "libsignal")),
     *_each("groups.group encrypt", "sender key encrypt", TimesAsFast(4, "libsignal"), AtMostTimes(2, "vodozemac")),
