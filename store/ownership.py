@@ -28,6 +28,9 @@ __all__ = ["FileOwnership", "Holder", "NoOwnership", "Ownership", "ServerOwnersh
 _HOLDER_OFFSET: Final = 1  # bytes: Windows locks the file's first byte, which nobody else can read then
 _HOLDER_SIZE_MAX: Final = 1024  # bytes
 _HOST_SIZE_MAX: Final = 255  # bytes of a host's name
+# How long a server may take to notice that a killed owner's connection is gone. A living owner costs this too.
+SERVER_LOCK_TIMEOUT_MS: Final = 500  # milliseconds
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # SQLSTATE
 _LOCK_LABEL: Final = b"e2ee store owner v1\x00"
 
 
@@ -97,18 +100,30 @@ class ServerOwnership:
     def __init__(self, engine: Engine, schema: str) -> None:
         self._connection: Connection | None = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         # Locks are the database's, so the schema, which is the store, makes the key.
-        key = int.from_bytes(sha256(_LOCK_LABEL + schema.encode()).digest()[:8], "big", signed=True)
-        if not self._connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (key,)).scalar_one():
-            self.release()
-            raise StoreInUse(f"schema {schema}")
+        self._key = int.from_bytes(sha256(_LOCK_LABEL + schema.encode()).digest()[:8], "big", signed=True)
+        try:
+            self._connection.exec_driver_sql(f"SET lock_timeout TO {SERVER_LOCK_TIMEOUT_MS}")
+            self._connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (self._key,))
+        except StoreUnavailable as error:
+            self._close()
+            if getattr(error.__cause__, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                raise StoreInUse(f"schema {schema}") from error
+            raise
 
     def release(self) -> None:
-        """Let others in, by closing the connection itself (not giving it back to the pool, lock and all)."""
+        """Let others in: at once, and not only when the server has noticed that the connection is closed."""
         if self._connection is not None:
             with suppress(StoreUnavailable):  # a connection that is gone holds nothing
-                self._connection.detach()
-                self._connection.close()
-            self._connection = None
+                self._connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (self._key,))
+            self._close()
+
+    def _close(self) -> None:
+        """Close the connection itself, instead of giving it back to the pool, lock and all."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(StoreUnavailable):
+                connection.detach()
+                connection.close()
 
 
 def _read_holder(path: Path) -> Holder | None:

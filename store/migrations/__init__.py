@@ -16,8 +16,6 @@ from store.errors import StoreCorrupt, StoreNewer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.engine.interfaces import ReflectedColumn
-
 __all__ = ["Migration", "Schema", "create", "is_empty", "migrate", "stored_version", "version_table"]
 
 _TABLE: Final = "schema_version"
@@ -91,12 +89,11 @@ def migrate(connection: Connection, schema: Schema) -> int:
 
 
 def _require_columns(connection: Connection, schema: Schema) -> None:
-    inspector = inspect(connection)
-    present = set(inspector.get_table_names())
+    found = inspect(connection).get_multi_columns()
+    present = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
     for name, table in schema.metadata.tables.items():
         if name not in present:
             raise StoreCorrupt(f"the table {name} is missing")
-        columns: list[ReflectedColumn] = inspector.get_columns(name)
-        missing = set(table.columns.keys()) - {column["name"] for column in columns}
+        missing = set(table.columns.keys()) - present[name]
         if missing:
             raise StoreCorrupt(f"the table {name} lacks the column {min(missing)}")

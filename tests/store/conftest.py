@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from store import TESTING, ClientStore
 from tests.support import postgres
 
 if TYPE_CHECKING:
@@ -44,3 +45,28 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Either; the server is started only if a test for it runs."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Time stands still until the test moves it."""
+    return Clock()
+
+
+@pytest.fixture
+def store(database_url: str, clock: Clock) -> Iterator[ClientStore]:
+    """A sealed store with Alice's account in it."""
+    with ClientStore.open(database_url, passphrase="correct horse", profile=TESTING, clock=clock) as opened:
+        with opened.begin() as unit:
+            unit.account.create("alice")
+        yield opened

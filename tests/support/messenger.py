@@ -18,6 +18,7 @@ from store.outbox import Envelope
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ratchet import PublishedPreKeys
     from store import ClientStore, LoadedSession, Unit
 
 Entropy = Callable[[int], bytes]
@@ -184,3 +185,26 @@ class Messenger:
         """The bodies of all messages received and not acknowledged, in order."""
         with self.store.begin() as unit:
             return [event.body[ID_SIZE + 8 :] for event in unit.inbox.after(0, limit=10_000)]
+
+
+def bundle(published: PublishedPreKeys, number: int = 0) -> PreKeyBundle:
+    """What a relay makes of an upload: the one-time keys with that *number* in it, once for each number."""
+    signed, kem, one_time = (
+        published.signed_prekey,
+        published.one_time_kem_prekeys[number],
+        published.one_time_prekeys[number],
+    )
+    assert signed is not None
+    return PreKeyBundle(
+        registration_id=published.registration_id,
+        device_id=1,
+        identity_key=published.identity_key,
+        signed_prekey_id=signed.id,
+        signed_prekey=signed.public_key,
+        signed_prekey_signature=signed.signature,
+        kem_prekey_id=kem.id,
+        kem_prekey=kem.public_key,
+        kem_prekey_signature=kem.signature,
+        one_time_prekey_id=one_time.id,
+        one_time_prekey=one_time.public_key,
+    )
