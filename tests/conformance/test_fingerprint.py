@@ -91,6 +91,13 @@ def test_a_key_in_between_shows_in_the_digits_and_fails_the_scan() -> None:
         deceived_bob.check_scanned(deceived_alice.scannable)
 
 
+def test_a_scan_fails_whichever_of_the_two_was_deceived() -> None:
+    with pytest.raises(SafetyNumberMismatch):
+        alices().check_scanned(bobs(alice_key=MALLORY_KEY).scannable)
+    with pytest.raises(SafetyNumberMismatch):
+        alices(bob_key=MALLORY_KEY).check_scanned(bobs().scannable)
+
+
 def test_another_stable_id_is_another_number() -> None:
     other = alices(bob_id=b"+14155550199")
 
