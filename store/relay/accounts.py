@@ -1,0 +1,223 @@
+"""Users and devices: who an id belongs to, what is known of each device, and how both are removed."""
+
+# ruff: noqa: S608 - statements are put together from constants of this file
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from store.database import Statement
+
+from . import limits
+from .transaction import Forms, require
+from .values import Counters, Device, DeviceState, Registration, User
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .mailboxes import Mailboxes
+    from .transaction import Transaction
+    from .values import DeviceKey
+
+__all__ = ["Devices", "Users"]
+
+_FIND_USER: Final = Statement(
+    "users", "SELECT user_key, user_id, identity_key, created_at FROM users WHERE user_id = ?"
+)
+_ADD_USER: Final = Statement(
+    "users",
+    "INSERT INTO users (user_id, identity_key, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+)
+_REMOVE_USER: Final = Statement("users", "DELETE FROM users WHERE user_key = ?")
+_REMOVE_SEATS: Final = Statement("group_seats", "DELETE FROM group_seats WHERE user_id = ?")
+
+_DEVICE: Final = "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id"
+_OWNED: Final = "FROM devices d JOIN users u ON u.user_key = d.user_key"
+_FIND_DEVICE: Final = Statement(
+    "devices",
+    f"{_DEVICE}, d.submission_number, d.delivery_number, d.upload_number, d.connection_number, d.seen_at {_OWNED} "
+    "WHERE u.user_id = ? AND d.device_id = ?",
+)
+_OF_USER: Final = Statement("devices", f"{_DEVICE} {_OWNED} WHERE d.user_key = ?")
+_LISTED: Final = "WHERE EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key)"
+_OF_USERS: Final = Forms(
+    "devices",
+    f"{_DEVICE} {_OWNED} {_LISTED} AND u.user_id IN (SELECT value FROM json_each(?)) ORDER BY u.user_id, d.device_id",
+    f"{_DEVICE} {_OWNED} {_LISTED} AND u.user_id = ANY(%s::text[]) ORDER BY u.user_id, d.device_id",
+)
+_ADD_ADDRESS: Final = Statement(
+    "addresses",
+    "INSERT INTO addresses (user_id, device_id, removed_at) VALUES (?, ?, NULL) RETURNING device_key",
+)
+_ADD_DEVICE: Final = Statement(
+    "devices",
+    "INSERT INTO devices (device_key, user_key, device_id, registration_id, submission_number, delivery_number, "
+    "upload_number, connection_number, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+)
+_ADD_MAILBOX: Final = Statement(
+    "mailboxes", "INSERT INTO mailboxes (device_key, last_number, count, size) VALUES (?, 0, 0, 0)"
+)
+_REREGISTER: Final = Statement(
+    "devices",
+    "UPDATE devices SET registration_id = ?, submission_number = ?, delivery_number = ?, upload_number = ?, "
+    "seen_at = ? WHERE device_key = ?",
+)
+_UNLIST: Final = tuple(
+    Statement(table, f"DELETE FROM {table} WHERE device_key = ?")
+    for table in ("bundles", "one_time_prekeys", "handed_prekeys")
+)
+_CONNECT: Final = Statement(
+    "devices",
+    "UPDATE devices SET connection_number = connection_number + 1, seen_at = ? WHERE device_key = ? "
+    "RETURNING connection_number",
+)
+_SEEN: Final = Forms(
+    "devices",
+    "UPDATE devices SET seen_at = ? WHERE device_key IN (SELECT value FROM json_each(?)) AND seen_at < ?",
+    "UPDATE devices SET seen_at = %s WHERE device_key = ANY(%s::bigint[]) AND seen_at < %s",
+)
+_ADVANCE: Final = Forms(
+    "devices",
+    "UPDATE devices SET submission_number = max(submission_number, ?), upload_number = max(upload_number, ?) "
+    "WHERE device_key = ?",
+    "UPDATE devices SET submission_number = greatest(submission_number, %s), "
+    "upload_number = greatest(upload_number, %s) WHERE device_key = %s",
+)
+_REMOVE_DEVICE: Final = Statement("devices", "DELETE FROM devices WHERE device_key = ?")
+_RETIRE: Final = Statement("addresses", "UPDATE addresses SET removed_at = ? WHERE device_key = ?")
+
+
+class Devices:
+    """`unit.devices`."""
+
+    def __init__(self, transaction: Transaction, mailboxes: Mailboxes) -> None:
+        self._transaction = transaction
+        self._mailboxes = mailboxes
+
+    def register(self, user: User, device_id: int, registration_id: int, counters: Counters | None = None) -> Device:
+        """Add a device, or tell which it is if it is there under this registration id (then nothing changes).
+
+        Another registration id is the same device with a new store: its prekeys go, its counters
+        become *counters* (all 0 if not given), its mail stays. It is not listed until it uploads.
+        """
+        require(1 <= device_id <= limits.DEVICE_ID_MAX, "a device id is from 1 to 127")
+        require(0 <= registration_id <= limits.REGISTRATION_ID_MAX, "a registration id has 14 bits")
+        numbers = counters or Counters()
+        values = (numbers.submission_number, numbers.delivery_number, numbers.upload_number)
+        require(all(0 <= number <= limits.NUMBER_MAX for number in values), "a counter is from 0 to 2^63 - 1")
+        transaction = self._transaction
+        transaction.exclusive()
+        known = self.find(user.user_id, device_id)
+        if known is not None and known.device.user_key == user.key:
+            if known.device.registration_id == registration_id:
+                return known.device
+            key = known.device.key
+            transaction.change(_REREGISTER, registration_id, *values, transaction.now, key)
+            for statement in _UNLIST:
+                transaction.change(statement, key)
+        else:
+            key = transaction.row(_ADD_ADDRESS, user.user_id, device_id)[0]
+            transaction.change(_ADD_DEVICE, key, user.key, device_id, registration_id, *values, transaction.now)
+            transaction.change(_ADD_MAILBOX, key)
+        return Device(key, user.key, user.user_id, device_id, registration_id)
+
+    def find(self, user_id: str, device_id: int) -> DeviceState | None:
+        """What is known of a device; None if it is not registered."""
+        row = self._transaction.row(_FIND_DEVICE, user_id, device_id)
+        if row is None:
+            return None
+        return DeviceState(Device(*row[:5]), Counters(*row[5:8]), row[8], row[9])
+
+    def of_users(self, user_ids: Iterable[str]) -> list[Device]:
+        """The devices that others may write to: those that have uploaded prekeys. In order of user and device id."""
+        return [
+            Device(*row) for row in self._transaction.rows(_OF_USERS, self._transaction.listing(sorted(set(user_ids))))
+        ]
+
+    def connect(self, device: DeviceKey) -> int | None:
+        """Count a connection and return its number, by which older ones know that they are replaced.
+
+        Other workers are told of the device. None if it was removed.
+        """
+        self._transaction.exclusive()
+        row = self._transaction.row(_CONNECT, self._transaction.now, device)
+        if row is None:
+            return None
+        self._transaction.wake([device])
+        number: int = row[0]
+        return number
+
+    def seen(self, devices: Iterable[DeviceKey]) -> None:
+        """Note that these devices are connected now, which keeps them from being removed as idle."""
+        self._transaction.exclusive()
+        now = self._transaction.now
+        self._transaction.change(_SEEN, now, self._transaction.listing(sorted(set(devices))), now)
+
+    def advance(self, device: DeviceKey, *, submission_number: int = 0, upload_number: int = 0) -> None:
+        """Raise the counters to these numbers, if they are higher; `Mailboxes.acknowledge` raises the third."""
+        numbers = (submission_number, upload_number)
+        require(all(0 <= number <= limits.NUMBER_MAX for number in numbers), "a counter is from 0 to 2^63 - 1")
+        self._transaction.exclusive()
+        self._transaction.change(_ADVANCE, *numbers, device)
+
+    def remove(self, devices: Sequence[Device]) -> None:
+        """Remove devices with their mail, prekeys and remembered ids; mail that they sent stays where it waits.
+
+        Workers are told, so that they close the connections.
+        """
+        transaction = self._transaction
+        transaction.exclusive()
+        self._mailboxes.empty([device.key for device in devices])
+        for device in devices:
+            transaction.change(_REMOVE_DEVICE, device.key)
+            transaction.change(_RETIRE, transaction.now, device.key)
+        transaction.wake(device.key for device in devices)
+
+
+class Users:
+    """`unit.users`."""
+
+    def __init__(self, transaction: Transaction, devices: Devices) -> None:
+        self._transaction = transaction
+        self._devices = devices
+
+    def find(self, user_id: str) -> User | None:
+        """The user of this id; None if nobody has it."""
+        row = self._transaction.row(_FIND_USER, user_id)
+        return None if row is None else User(*row)
+
+    def register(self, user_id: str, identity_key: bytes) -> Registration:
+        """Bind an id to an identity key, for ever; tell if it was bound before, and to which."""
+        require(0 < len(user_id.encode()) <= limits.USER_ID_SIZE_MAX, "a user id has 1 to 128 bytes")
+        require(len(identity_key) == limits.IDENTITY_KEY_SIZE, "an identity key has 33 bytes")
+        self._transaction.exclusive()
+        if self._transaction.change(_ADD_USER, user_id, identity_key, self._transaction.now) == 1:
+            return Registration.CREATED
+        known = self.find(user_id)
+        same = known is not None and known.identity_key == identity_key
+        return Registration.KNOWN if same else Registration.OTHER_IDENTITY
+
+    def devices(self, user: User) -> list[Device]:
+        """All devices of a user, whether they have uploaded prekeys or not."""
+        return [Device(*row) for row in self._transaction.rows(_OF_USER, user.key)]
+
+    def replace_identity(self, user_id: str, identity_key: bytes) -> list[Device]:
+        """Bind the id to another key; what was the old key's is removed: devices, mail, prekeys, group seats.
+
+        Returns the devices removed. The log of a group keeps what it says: it is signed.
+        """
+        removed = self.remove(user_id)
+        self.register(user_id, identity_key)
+        return removed
+
+    def remove(self, user_id: str) -> list[Device]:
+        """Delete the account: the id is free again. Mail that it sent stays where it waits. Returns its devices."""
+        self._transaction.exclusive()
+        user = self.find(user_id)
+        if user is None:
+            return []
+        removed = self.devices(user)
+        self._devices.remove(removed)
+        self._transaction.change(_REMOVE_SEATS, user_id)
+        self._transaction.change(_REMOVE_USER, user.key)
+        return removed
