@@ -17,6 +17,7 @@ from .errors import (
     InvalidArgument,
     MalformedMessage,
     NoActiveSession,
+    TooFarAhead,
     UnknownSenderKey,
 )
 from .keys import PUBLIC_KEY_SIZE, Entropy, SigningKeyPair, draw
@@ -235,6 +236,8 @@ class PeerSenderKey(NotCopied):
         if sender is None:
             raise UnknownSenderKey(f"chain {message.chain_id} was not distributed to us")
         sender.verify(message)  # before any derivation, so that a forged iteration costs us nothing
+        if message.iteration >= COUNTER_MAX:
+            raise TooFarAhead("the sender's chain is used up: nothing can follow this message")
         step = sender.chain.plan(message.iteration, FORWARD_JUMP_MAX)
         initialization_vector, key = _message_keys(step.seed)
         plaintext = primitives.aes_cbc_decrypt(key, initialization_vector, message.ciphertext)

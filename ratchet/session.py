@@ -269,6 +269,11 @@ class Session(NotCopied):
         return self._ratchets.require_active().remote_registration_id
 
     @property
+    def sending_ratchet_key(self) -> bytes:
+        """Our public ratchet key in use, 33 bytes, which a retry request names (8.4). Raises NoActiveSession."""
+        return self._ratchets.require_active().double.sending.pair.public
+
+    @property
     def awaiting_answer(self) -> bool:
         """Whether messages still carry the handshake, because the peer has not answered. Raises NoActiveSession."""
         return self._ratchets.require_active().pending is not None

@@ -34,6 +34,7 @@ from ratchet.limits import (
     SKIPPED_KEYS_MAX,
     UNACKNOWLEDGED_AGE_MAX_S,
 )
+from ratchet.messages import encode_sender_key_message
 from ratchet.protobuf import number_field
 from ratchet.spqr.wire import NONE, encode_braid_message
 from tests.conformance.forging import (
@@ -208,6 +209,20 @@ def test_both_read_a_senders_chain_to_the_iteration_before_it_would_overflow(ora
     last = own.encrypt(b"the last")
 
     assert device.group_decrypt(OURS, last) == ours.decrypt(last) == b"the last"
+
+
+def test_both_refuse_the_iteration_that_nothing_could_follow(oracle: Oracle) -> None:
+    own, device = sender(), their_device(oracle)
+    own._iteration = COUNTER_MAX - 1
+    ours = member(own)
+    device.process_distribution(OURS, own.distribution_message())
+    beyond = encode_sender_key_message(own.distribution_id.bytes, own.chain_id, COUNTER_MAX, bytes(16))
+    body = beyond + own._signing.sign(beyond, seeded(1))
+
+    with pytest.raises(OracleError, match="too long"):
+        device.group_decrypt(OURS, body)
+    with pytest.raises(TooFarAhead):
+        ours.decrypt(body)
 
 
 @pytest.mark.parametrize("sent_before", [1, 2, 5])
