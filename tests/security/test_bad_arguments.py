@@ -22,7 +22,20 @@ from ratchet.limits import PLAINTEXT_SIZE_MAX
 from tests.support.adversary import raises_and_changes_nothing, same_state
 from tests.support.conversation import Conversation, account, seeded
 
-JUNK: list[Any] = [None, 0, -1, 2**70, 1.5, "text", "\ud800", b"bytes", bytearray(b"x"), [], {}, object()]
+JUNK: list[Any] = [
+    None,
+    0,
+    -1,
+    2**70,
+    1.5,
+    "text",
+    "\ud800",
+    b"bytes",
+    bytearray(b"x"),
+    [],
+    {},
+    pytest.param(object(), id="object"),
+]
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
@@ -37,7 +50,9 @@ def test_an_account_that_is_none_is_an_invalid_argument(junk: Any) -> None:  # n
         talk.alice.renew(junk, bundle)
 
 
-@pytest.mark.parametrize("plaintext", [None, 0, "text", bytearray(b"x"), memoryview(b"x"), [b"x"]], ids=repr)
+@pytest.mark.parametrize(
+    "plaintext", [None, 0, "text", bytearray(b"x"), pytest.param(memoryview(b"x"), id="memoryview"), [b"x"]], ids=repr
+)
 def test_a_plaintext_that_is_no_bytes_is_not_encrypted(plaintext: Any) -> None:  # noqa: ANN401
     talk = Conversation(105).established()
     with raises_and_changes_nothing(InvalidArgument, talk.alice):
@@ -50,7 +65,7 @@ def test_a_plaintext_over_the_limit_is_not_encrypted() -> None:
         talk.alice.encrypt(bytes(PLAINTEXT_SIZE_MAX + 1))
 
 
-@pytest.mark.parametrize("address", [0, "name", ("name", 1), b"name", object()], ids=repr)
+@pytest.mark.parametrize("address", [0, "name", ("name", 1), b"name", pytest.param(object(), id="object")], ids=repr)
 def test_an_address_that_is_none_is_an_invalid_argument(address: Any) -> None:  # noqa: ANN401
     talk = Conversation(107).alice_sends()
     with raises_and_changes_nothing(InvalidArgument, talk.alice_account):
@@ -59,7 +74,11 @@ def test_an_address_that_is_none_is_an_invalid_argument(address: Any) -> None:  
         Session.accept(talk.bob_account, talk.sent[0].ciphertext, local=address)
 
 
-@pytest.mark.parametrize("name", [None, 0, b"name", "", "x" * 1025, "ä" * 513, "\ud800", ["name"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "name",
+    [None, 0, b"name", "", "x" * 1025, "ä" * 513, "\ud800", ["name"], pytest.param(object(), id="object")],
+    ids=repr,
+)
 def test_a_name_that_is_none_makes_no_address(name: Any) -> None:  # noqa: ANN401
     with pytest.raises(InvalidArgument):
         Address(name, 1)
@@ -74,7 +93,7 @@ def test_a_device_id_that_is_none_makes_no_address_and_no_bundle(device_id: Any)
         device.bundle(device_id)
 
 
-@pytest.mark.parametrize("junk", [None, 0, -1, "5", 1.5, b"", [], object()], ids=repr)
+@pytest.mark.parametrize("junk", [None, 0, -1, "5", 1.5, b"", [], pytest.param(object(), id="object")], ids=repr)
 def test_arguments_of_a_new_account_are_checked(junk: Any) -> None:  # noqa: ANN401
     if junk is not None:
         with pytest.raises(InvalidArgument):
