@@ -25,6 +25,7 @@ from ratchet import (
 from tests.conformance.forging import with_high_bit
 from tests.support.adversary import LOW_ORDER_KEYS, bit_flips, raises_and_changes_nothing, same_state
 from tests.support.conversation import Conversation, account, seeded
+from tests.support.naming import case_name
 
 SIGNED = ("identity_key", "signed_prekey", "signed_prekey_signature", "kem_prekey", "kem_prekey_signature")
 JUNK: list[Any] = [None, -1, 2**32, 2**70, 1.5, True, "text", "\ud800", b"", b"\x05", bytearray(33), [], object()]
@@ -79,7 +80,7 @@ def test_a_flipped_bit_anywhere_in_the_kem_prekey_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(PreKeyBundle)])
-@pytest.mark.parametrize("value", JUNK, ids=repr)
+@pytest.mark.parametrize("value", JUNK, ids=case_name)
 def test_a_value_of_the_wrong_type_or_size_is_refused_in_every_field(
     name: str,
     value: Any,  # noqa: ANN401
@@ -88,7 +89,7 @@ def test_a_value_of_the_wrong_type_or_size_is_refused_in_every_field(
     refuse(with_field(name, value), (MalformedMessage, NotAuthentic), session)
 
 
-@pytest.mark.parametrize("bad", JUNK, ids=repr)
+@pytest.mark.parametrize("bad", JUNK, ids=case_name)
 def test_what_is_no_bundle_is_an_invalid_argument(bad: Any, session: Session) -> None:  # noqa: ANN401
     refuse(bad, InvalidArgument, session)
 

@@ -36,6 +36,7 @@ from tests.support.adversary import (
     same_state,
 )
 from tests.support.conversation import ALICE, BOB, Conversation, account, lose, seeded
+from tests.support.naming import case_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -343,12 +344,12 @@ def test_numbers_of_any_size_are_read_as_their_low_32_bits(changes: dict[str, in
 WRONG_TYPES: list[Any] = [None, 0, 1.5, "text", bytearray(b"abc"), memoryview(b"abc"), [], {}, object()]
 
 
-@pytest.mark.parametrize("body", WRONG_TYPES, ids=repr)
+@pytest.mark.parametrize("body", WRONG_TYPES, ids=case_name)
 def test_a_body_that_is_no_bytes_is_malformed(body: Any) -> None:  # noqa: ANN401
     FIRST.refused(body, MalformedMessage)
 
 
-@pytest.mark.parametrize("ciphertext", [*WRONG_TYPES, b"bytes", (3, b"bytes")], ids=repr)
+@pytest.mark.parametrize("ciphertext", [*WRONG_TYPES, b"bytes", (3, b"bytes")], ids=case_name)
 def test_what_is_no_ciphertext_is_an_invalid_argument(ciphertext: Any) -> None:  # noqa: ANN401
     with raises_and_changes_nothing(InvalidArgument, FIRST.bob):
         Session.accept(FIRST.bob, ciphertext)

@@ -26,6 +26,7 @@ from ratchet.limits import COUNTER_MAX, FORWARD_JUMP_MAX, PLAINTEXT_SIZE_MAX
 from ratchet.messages import DistributionMessage, SenderKeyMessage, encode_sender_key_message
 from tests.support.adversary import LOW_ORDER_KEYS, bit_flips, raises_and_changes_nothing, same_state
 from tests.support.conversation import seeded
+from tests.support.naming import case_name
 
 GROUP = UUID("c8cf2a06-5ab8-4b73-9c2d-0a3f7e4c8b11")
 REFUSED = (MalformedMessage, MessageKeyGone, NotAuthentic, TooFarAhead, UnknownSenderKey, UnsupportedVersion)
@@ -124,7 +125,7 @@ def test_another_version_is_refused_as_such(version: int) -> None:
     member.refuses(bytes((version << 4 | 3,)) + member.body[1:], UnsupportedVersion)
 
 
-@pytest.mark.parametrize("body", [None, 0, "text", bytearray(80), memoryview(bytes(80)), [], object()], ids=repr)
+@pytest.mark.parametrize("body", [None, 0, "text", bytearray(80), memoryview(bytes(80)), [], object()], ids=case_name)
 def test_what_is_no_bytes_is_malformed(body: Any) -> None:  # noqa: ANN401
     member = Member()
     member.refuses(body, MalformedMessage)
@@ -192,7 +193,7 @@ def test_a_signing_key_of_low_order_signs_nothing(public: bytes) -> None:
             key.decrypt(message.signed + signature)
 
 
-@pytest.mark.parametrize("plaintext", [None, "text", 0, bytearray(b"x"), memoryview(b"x"), [b"x"]], ids=repr)
+@pytest.mark.parametrize("plaintext", [None, "text", 0, bytearray(b"x"), memoryview(b"x"), [b"x"]], ids=case_name)
 def test_a_plaintext_that_is_no_bytes_is_not_encrypted(plaintext: Any) -> None:  # noqa: ANN401
     sender = own()
     with raises_and_changes_nothing(InvalidArgument, sender):
@@ -212,7 +213,7 @@ def test_a_used_up_sender_key_encrypts_nothing_more() -> None:
         sender.encrypt(b"one too many")
 
 
-@pytest.mark.parametrize("group", [None, 0, str(GROUP), GROUP.bytes], ids=repr)
+@pytest.mark.parametrize("group", [None, 0, str(GROUP), GROUP.bytes], ids=case_name)
 def test_a_distribution_id_must_be_a_uuid(group: Any) -> None:  # noqa: ANN401
     with pytest.raises(InvalidArgument):
         OwnSenderKey.create(group)

@@ -35,6 +35,7 @@ from tests.support.adversary import (
     same_state,
 )
 from tests.support.conversation import Conversation, account, active_ratchet, lose, seeded
+from tests.support.naming import case_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,19 +238,19 @@ def test_one_message_too_many_lost_is_refused_and_the_session_reads_on_after_ren
 WRONG_TYPES: list[Any] = [None, 0, 1.5, "text", bytearray(b"abc"), memoryview(b"abc"), [], {}, object()]
 
 
-@pytest.mark.parametrize("body", WRONG_TYPES, ids=repr)
+@pytest.mark.parametrize("body", WRONG_TYPES, ids=case_name)
 def test_a_body_that_is_no_bytes_is_malformed(body: Any) -> None:  # noqa: ANN401
     recipient().refuses(body, MalformedMessage)
 
 
-@pytest.mark.parametrize("ciphertext", [*WRONG_TYPES, b"bytes", (2, b"bytes")], ids=repr)
+@pytest.mark.parametrize("ciphertext", [*WRONG_TYPES, b"bytes", (2, b"bytes")], ids=case_name)
 def test_what_is_no_ciphertext_is_an_invalid_argument(ciphertext: Any) -> None:  # noqa: ANN401
     bob = recipient()
     with raises_and_changes_nothing(InvalidArgument, bob.session, bob.account):
         bob.session.decrypt(bob.account, ciphertext)
 
 
-@pytest.mark.parametrize("kind", [None, 0, 1, 7, "SIGNAL", b"\2", []], ids=repr)
+@pytest.mark.parametrize("kind", [None, 0, 1, 7, "SIGNAL", b"\2", []], ids=case_name)
 def test_an_unknown_kind_is_an_invalid_argument(kind: Any) -> None:  # noqa: ANN401
     bob = recipient()
     with raises_and_changes_nothing(InvalidArgument, bob.session, bob.account):

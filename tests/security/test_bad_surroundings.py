@@ -23,6 +23,7 @@ from ratchet.limits import REPLACED_KEY_AGE_S, UNACKNOWLEDGED_AGE_MAX_S
 from ratchet.spqr.braid import HeaderReceived, KeysUnsampled
 from tests.support.adversary import raises_and_changes_nothing
 from tests.support.conversation import ALICE, BOB, Conversation, account, active_ratchet, seeded
+from tests.support.naming import case_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,7 +269,7 @@ def test_nothing_is_asked_of_the_source_before_the_message_has_its_form() -> Non
 BAD_TIMES: list[Any] = [math.nan, math.inf, -math.inf, -1, -1e-9, 2**63, 1e300, 10**400, True, "0", b"0", [], object()]
 
 
-@pytest.mark.parametrize("now", BAD_TIMES, ids=repr)
+@pytest.mark.parametrize("now", BAD_TIMES, ids=case_name)
 def test_a_time_that_is_none_is_refused_everywhere(now: Any) -> None:  # noqa: ANN401
     talk = Conversation(100).alice_sends()
     bundle = talk.bob_account.bundle()

@@ -24,6 +24,7 @@ from ratchet import (
 from ratchet.packing import pack
 from tests.support.adversary import bit_flips, leaves, putting
 from tests.support.conversation import Conversation, active_ratchet, lose, seeded
+from tests.support.naming import case_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -262,7 +263,9 @@ def test_random_msgpack_is_no_snapshot(tree: list[Any], version: int) -> None:
 
 
 @pytest.mark.parametrize("number", range(5))
-@pytest.mark.parametrize("snapshot", [None, 0, "text", bytearray(b"\x90"), memoryview(b"\x90"), [], object()], ids=repr)
+@pytest.mark.parametrize(
+    "snapshot", [None, 0, "text", bytearray(b"\x90"), memoryview(b"\x90"), [], object()], ids=case_name
+)
 def test_what_is_no_bytes_is_no_snapshot(number: int, snapshot: Any) -> None:  # noqa: ANN401
     with pytest.raises(REFUSED):
         small_kinds()[number].load(snapshot)
