@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from store.relay import (
     Appended,
@@ -135,3 +136,16 @@ class World:
         wanted = RELAY.metadata.tables[table].columns[column] == value
         with self.store._engine.connect() as connection:
             return connection.execute(select(wanted).where(wanted)).first() is not None
+
+    def until_somebody_waits(self) -> None:
+        """Return when a transaction waits for a lock of another one; fail if none does within 5 seconds."""
+        end = time.monotonic() + 5
+        with self.store._engine.connect() as connection:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while not connection.execute(waiting).scalar_one():
+                assert time.monotonic() < end, "nobody waits"
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """What the tables hold."""
+        with self.store._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(query))]
