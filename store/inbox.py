@@ -215,6 +215,7 @@ _SENT: Final = Statement(
     "INSERT INTO conversations (conversation, sent_number) VALUES (?, 1) "
     "ON CONFLICT (conversation) DO UPDATE SET sent_number = conversations.sent_number + 1 RETURNING sent_number",
 )
+_LAST_SENT: Final = Statement("conversations", "SELECT sent_number FROM conversations WHERE conversation = ?")
 _RECEIVED: Final = Statement(
     "received",
     "SELECT highest, gaps, gaps_since FROM received WHERE conversation = ? AND user_id = ? AND device_id = ?",
@@ -248,6 +249,11 @@ class Conversations:
         """Take the number of our next message in a conversation; the first is 1."""
         number: int = self._work.rows(_SENT, (conversation,))[0][0]
         return number
+
+    def last_number(self, conversation: bytes) -> int:
+        """The number of our last message in a conversation; 0: there was none."""
+        row = self._work.row(_LAST_SENT, (conversation,))
+        return 0 if row is None else row[0]
 
     def received(self, conversation: bytes, user_id: str, device_id: int) -> Received:
         """What has arrived from a device."""
