@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from store import migrations
 from store.database import Dialect, Location, checkpoint, create_file, open_engine, parse_url, require_file
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from store.ownership import Ownership
 
@@ -123,8 +125,10 @@ class RelayStore:
 
     @classmethod
     def _open_postgresql(cls, location: Location, clock: Callable[[], float], connections: int) -> RelayStore:
+        engine = open_engine(location, pool_size=connections + 1)
+        event.listen(engine, "connect", _limit_stalling)
         # READ COMMITTED, whatever the server's default: what is read under the lock must be the newest.
-        engine = open_engine(location, pool_size=connections + 1).execution_options(isolation_level="READ COMMITTED")
+        engine = engine.execution_options(isolation_level="READ COMMITTED")
         try:
             with engine.begin() as connection:
                 connection.execute(text(_SCHEMA_LOCK), {"schema": location.schema})
@@ -215,6 +219,15 @@ class RelayStore:
     def _forget(self, listener: LocalListener) -> None:
         with self._listeners_lock:
             self._listeners.discard(listener)
+
+
+def _limit_stalling(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Let the server end a unit whose worker hangs: it may hold the lock that all others wait for."""
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(f"SET idle_in_transaction_session_timeout TO {limits.STALLED_UNIT_MS}")
+    cursor.close()
+    connection.autocommit = False
 
 
 def _create(connection: Connection) -> None:

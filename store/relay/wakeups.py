@@ -7,6 +7,7 @@ connection that broke) are made up for by polling `Mailboxes.waiting`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -98,8 +99,9 @@ class ServerListener:
         if self._driver is not None:
             self._driver = None
             # Not back into the pool: it would go on listening there.
-            self._connection.detach()
-            self._connection.close()
+            with suppress(StoreUnavailable):  # a connection that is gone hears nothing
+                self._connection.detach()
+                self._connection.close()
 
     def __enter__(self) -> Self:
         return self
