@@ -26,7 +26,6 @@ from ratchet.keys import KeyPair, SigningKeyPair, parse_public_key
 from ratchet.limits import (
     ARCHIVED_FORWARD_JUMP_MAX,
     ARCHIVED_RATCHETS_MAX,
-    COUNTER_MAX,
     FIELDS_MAX,
     FORWARD_JUMP_MAX,
     RECEIVING_CHAINS_MAX,
@@ -34,7 +33,6 @@ from ratchet.limits import (
     SKIPPED_KEYS_MAX,
     UNACKNOWLEDGED_AGE_MAX_S,
 )
-from ratchet.messages import encode_sender_key_message
 from ratchet.protobuf import number_field
 from ratchet.spqr.wire import NONE, encode_braid_message
 from tests.conformance.forging import (
@@ -45,7 +43,7 @@ from tests.conformance.forging import (
     with_field,
     with_high_bit,
 )
-from tests.conformance.test_groups import member, sender
+from tests.conformance.test_groups import member
 from tests.conformance.test_keys import ED25519_ORDER
 from tests.conformance.test_messages import previous_counter
 from tests.conformance.test_sender_keys import chain
@@ -199,30 +197,6 @@ def test_both_keep_five_chains_of_a_sender(oracle: Oracle) -> None:
         assert device.group_decrypt(OURS, body) == ours.decrypt(body) == b"kept"
     with pytest.raises(OracleError):
         device.group_decrypt(OURS, chains[0].encrypt(b"pushed out"))
-
-
-def test_both_read_a_senders_chain_to_the_iteration_before_it_would_overflow(oracle: Oracle) -> None:
-    own, device = sender(), their_device(oracle)
-    own._iteration = COUNTER_MAX - 1
-    ours = member(own)
-    device.process_distribution(OURS, own.distribution_message())
-    last = own.encrypt(b"the last")
-
-    assert device.group_decrypt(OURS, last) == ours.decrypt(last) == b"the last"
-
-
-def test_both_refuse_the_iteration_that_nothing_could_follow(oracle: Oracle) -> None:
-    own, device = sender(), their_device(oracle)
-    own._iteration = COUNTER_MAX - 1
-    ours = member(own)
-    device.process_distribution(OURS, own.distribution_message())
-    beyond = encode_sender_key_message(own.distribution_id.bytes, own.chain_id, COUNTER_MAX, bytes(16))
-    body = beyond + own._signing.sign(beyond, seeded(1))
-
-    with pytest.raises(OracleError, match="too long"):
-        device.group_decrypt(OURS, body)
-    with pytest.raises(TooFarAhead):
-        ours.decrypt(body)
 
 
 @pytest.mark.parametrize("sent_before", [1, 2, 5])

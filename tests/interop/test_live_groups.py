@@ -19,6 +19,8 @@ from ratchet import (
     primitives,
     safety_number,
 )
+from ratchet.limits import COUNTER_MAX
+from ratchet.messages import encode_sender_key_message
 from tests.support.interop_talk import OURS, THEIRS, their_device
 from tests.support.oracle import OracleError
 from tests.support.oracle_keys import OracleKeys
@@ -101,6 +103,30 @@ def test_both_skip_25000_group_messages_and_not_one_more(oracle: Oracle) -> None
                 device.group_decrypt(OURS, body)
             with pytest.raises(TooFarAhead):
                 ours.decrypt(body)
+
+
+def test_both_read_a_senders_chain_to_the_iteration_before_it_would_overflow(oracle: Oracle) -> None:
+    own, device = OwnSenderKey.create(GROUP), their_device(oracle)
+    own._iteration = COUNTER_MAX - 1
+    ours = PeerSenderKey.from_distribution_message(own.distribution_message())
+    device.process_distribution(OURS, own.distribution_message())
+    last = own.encrypt(b"the last")
+
+    assert device.group_decrypt(OURS, last) == ours.decrypt(last) == b"the last"
+
+
+def test_both_refuse_the_iteration_that_nothing_could_follow(oracle: Oracle) -> None:
+    own, device = OwnSenderKey.create(GROUP), their_device(oracle)
+    own._iteration = COUNTER_MAX - 1
+    ours = PeerSenderKey.from_distribution_message(own.distribution_message())
+    device.process_distribution(OURS, own.distribution_message())
+    beyond = encode_sender_key_message(own.distribution_id.bytes, own.chain_id, COUNTER_MAX, bytes(16))
+    body = beyond + own._signing.sign(beyond, random.Random(1).randbytes)
+
+    with pytest.raises(OracleError, match="too long"):
+        device.group_decrypt(OURS, body)
+    with pytest.raises(TooFarAhead):
+        ours.decrypt(body)
 
 
 @pytest.mark.parametrize("version", [1, 2])
