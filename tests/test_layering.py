@@ -93,9 +93,7 @@ RULES: Final = (
 FILE_LINES_MAX: Final = 400
 FUNCTION_LINES_MAX: Final = 60
 # File, or file::function, with the reason why it is not split.
-LONGER_FOR_A_REASON: Final[dict[str, str]] = {
-    "tests/interop/test_conformance_live.py": "the one place for what libsignal itself is asked by docs/conformance.md",
-}
+LONGER_FOR_A_REASON: Final[dict[str, str]] = {}
 
 
 def sources() -> list[Path]:
