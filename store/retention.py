@@ -41,5 +41,4 @@ def enforce_ages(unit: Unit) -> None:
     work.change(_OLD_RETRIES, (work.now - RETRY_ATTEMPTS_AGE_S,))
     work.change(_OLD_ATTEMPTS, (work.now - QUARANTINE_AGE_S,))
     unit.recipients.forget_orphans()
-    if unit.account.load() is not None:
-        unit.prekeys.expire()
+    unit.prekeys.expire()
