@@ -153,11 +153,13 @@ class ClientStore:
                 self._disconnect()
             work.leave(committed=False)
             unit.account.forget()
+            unit.seen.settle(committed=False)
             raise
         self._counters = counters
         if sweeps:
             self._sweep_at = work.now + SWEEP_INTERVAL_S
         work.leave(committed=True)
+        unit.seen.settle(committed=True)
 
     def _connected(self) -> Connection:
         """The writer's connection, kept from unit to unit: taking one from the pool costs more than a statement."""

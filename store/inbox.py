@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from .database import Statement
-from .errors import TooLarge
+from .errors import InvalidUse, StaleWriter, TooLarge
 from .limits import CONTENT_SIZE_MAX, GAPS_MAX, INBOX_MAX, INBOX_SIZE_MAX, RECEIPTS_MAX, SEEN_AGE_S, SEEN_MAX
 from .packing import pack, take_int, take_list, unpack
 from .schema import number_row
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 INBOX: Final = TalliedTable("inbox", "created_at", INBOX_MAX, INBOX_SIZE_MAX, item_size_max=CONTENT_SIZE_MAX)
-SEEN: Final = TalliedTable("seen", "seen_at", SEEN_MAX, age_s=SEEN_AGE_S, slack=SEEN_MAX // 16)
 RECEIPTS: Final = TalliedTable("receipts", "due_at", RECEIPTS_MAX)
 
 
@@ -109,35 +108,71 @@ def seen_message(user_id: str, message_id: bytes) -> bytes:
     return sha256(b"message\x00" + user_id.encode() + b"\x00" + message_id).digest()[:16]
 
 
-_MANY: Final = 64  # keys asked for in one statement, whose text is then always the same
-_KNOWN: Final = Statement("seen", f"SELECT key FROM seen WHERE key IN ({', '.join('?' * _MANY)})")  # noqa: S608 - signs of our own
-_IS_KNOWN: Final = Statement("seen", "SELECT key FROM seen WHERE key = ?")
-_SEE: Final = Statement("seen", "INSERT INTO seen (number, key, seen_at) VALUES (?, ?, ?)")
+_KEY_SIZE: Final = 16  # bytes of a key of `seen_envelope` and `seen_message`
+_ALL_SEEN: Final = Statement("seen", "SELECT keys FROM seen")
+_SEE: Final = Statement("seen", "INSERT INTO seen (number, keys, seen_at) VALUES (?, ?, ?)")
+_FORGET_OLDEST: Final = Statement(
+    "seen", "DELETE FROM seen WHERE number = (SELECT MIN(number) FROM seen) RETURNING keys"
+)
+_FORGET_OLD: Final = Statement("seen", "DELETE FROM seen WHERE seen_at < ? RETURNING keys")
 
 
 class Seen:
-    """Ids that arrived before: 30 days, 200,000 of them; the oldest go first."""
+    """Ids that arrived before: 30 days, 200,000 of them; the oldest go first.
+
+    All of them are kept in memory (75 bytes each), which one owner may do, and stored in rows of one
+    unit each. An index in the database would have a page of its own for each of the random ids: half
+    a megabyte written for a batch of 64 messages.
+    """
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._known: set[bytes] | None = None  # None: to be loaded
+        self._added: list[bytes] = []  # in this unit
 
     def known(self, keys: Iterable[bytes]) -> set[bytes]:
         """Those of *keys* (of `seen_envelope` and `seen_message`) that were seen before."""
-        wanted = list(keys)
-        if len(wanted) == 1:
-            return {row[0] for row in self._work.rows(_IS_KNOWN, (wanted[0],))}
-        found: set[bytes] = set()
-        for start in range(0, len(wanted), _MANY):
-            some = wanted[start : start + _MANY]
-            some += [some[0]] * (_MANY - len(some))
-            found.update(row[0] for row in self._work.rows(_KNOWN, tuple(some)))
-        return found
+        return self._loaded().intersection(keys)
 
     def add(self, key: bytes) -> None:
         """Remember a key, in the transaction of what it stands for. Raises StaleWriter if it is known."""
-        work = self._work
-        SEEN.add(work)
-        work.defer(_SEE, (work.next_number(), key, work.now))
+        known = self._loaded()
+        if key in known:
+            raise StaleWriter("seen: the id is known already")
+        if len(key) != _KEY_SIZE:
+            raise InvalidUse(f"a key has {_KEY_SIZE} bytes")
+        known.add(key)
+        self._added.append(key)
+
+    def write(self) -> None:
+        """Store what was added, in one row; forget the oldest rows beyond the limit. The unit does so at its end."""
+        if not self._added:
+            return
+        work, known = self._work, self._loaded()
+        work.change(_SEE, (work.next_number(), b"".join(self._added), work.now))
+        while len(known) > SEEN_MAX:
+            known.difference_update(_split(work.rows(_FORGET_OLDEST)))
+
+    def expire(self) -> None:
+        """Forget what is older than 30 days."""
+        gone = _split(self._work.rows(_FORGET_OLD, (self._work.now - SEEN_AGE_S,)))
+        if gone:
+            self._loaded().difference_update(gone)
+
+    def settle(self, *, committed: bool) -> None:
+        """Take note of the unit's end: what it changed in memory holds, or is to be loaded again."""
+        if not committed:
+            self._known = None
+        self._added.clear()
+
+    def _loaded(self) -> set[bytes]:
+        if self._known is None:
+            self._known = set(_split(self._work.rows(_ALL_SEEN)))
+        return self._known
+
+
+def _split(rows: Sequence[tuple[bytes, ...]]) -> list[bytes]:
+    return [keys[start : start + _KEY_SIZE] for (keys,) in rows for start in range(0, len(keys), _KEY_SIZE)]
 
 
 @dataclass(frozen=True, slots=True)

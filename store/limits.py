@@ -24,7 +24,7 @@ INBOX_MAX: Final = 10_000  # durable events not yet acknowledged; then the clien
 INBOX_SIZE_MAX: Final = 256 * _MIB  # bytes of content in them
 
 # What is remembered, the oldest going first; by count and age.
-SEEN_MAX: Final = 200_000  # ids, two a message: 100,000 messages
+SEEN_MAX: Final = 200_000  # ids, two a message: 100,000 messages; 15 MB of memory when there are as many
 SEEN_AGE_S: Final = 30 * _DAY_S  # as long as the relay keeps mail, and ids after acknowledgement
 PENDING_MAX: Final = 2_000  # messages that do not open yet
 PENDING_SIZE_MAX: Final = 64 * _MIB  # bytes of ciphertext in them

@@ -111,6 +111,7 @@ def delete_rows(unit: Unit) -> None:
         if name not in ("store", "schema_version"):
             unit.work.change(Statement(name, f"DELETE FROM {name}"))  # noqa: S608 - names of our own tables
     unit.account.forget()
+    unit.seen.settle(committed=False)
 
 
 def remove(engine: Engine, location: Location) -> None:

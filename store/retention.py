@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .database import Statement
-from .inbox import RECEIPTS, SEEN
+from .inbox import RECEIPTS
 from .limits import QUARANTINE_AGE_S, RETRY_ATTEMPTS_AGE_S
 from .outbox import SEND_LOG
 from .sender_keys import ERASED_CHAINS
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 __all__ = ["enforce_ages", "enforce_counts"]
 
-_DEFERRED: Final = (SEEN, RECEIPTS)  # the others are evicted where they are added
-_AGING: Final = (SEEN, SEND_LOG, QUARANTINE, ERASED_CHAINS)
+_AGING: Final = (SEND_LOG, QUARANTINE, ERASED_CHAINS)
 _OLD_RETRIES: Final = Statement("retry_attempts", "DELETE FROM retry_attempts WHERE attempted_at < ?")
 _OLD_ATTEMPTS: Final = Statement("delivery_attempts", "DELETE FROM delivery_attempts WHERE attempted_at < ?")
 
 
 def enforce_counts(unit: Unit) -> None:
-    """Delete what is over a count. Costs nothing for tables that this unit did not add to."""
-    for table in _DEFERRED:
-        if unit.work.has_changed(table.name):
-            table.evict(unit.work)
+    """Delete what is over a count, where that is not done by what adds. Costs nothing if nothing was added."""
+    unit.seen.write()
+    if unit.work.has_changed(RECEIPTS.name):
+        RECEIPTS.evict(unit.work)
 
 
 def enforce_ages(unit: Unit) -> None:
     """Delete what is too old, whatever this unit did."""
     work = unit.work
+    unit.seen.expire()
     for table in _AGING:
         table.expire(work)
     work.change(_OLD_RETRIES, (work.now - RETRY_ATTEMPTS_AGE_S,))

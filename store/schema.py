@@ -185,7 +185,7 @@ _table(
     _integer("deliveries"),
     _time("created_at"),
 )
-_table("seen", _key("key", LargeBinary), _integer("number"), _time("seen_at"), small=True)
+_table("seen", _key("number", _NUMBER), _bytes("keys"), _time("seen_at"))
 _table(
     "receipts",
     _key("number", _NUMBER),

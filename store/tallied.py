@@ -27,7 +27,6 @@ class TalliedTable:
     size_max: int | None = None  # bytes in the column `size`; None: the table has none
     age_s: float | None = None  # None: kept until it is taken out
     item_size_max: int | None = None  # bytes of one row
-    slack: int = 0  # rows that go beyond what must, where the numbers have no index and a sort finds the oldest
     _count: Statement = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +80,7 @@ class TalliedTable:
         overflow = self.overflow(work)
         if overflow:
             oldest = f"number IN (SELECT number FROM {self.name} ORDER BY number LIMIT ?)"  # noqa: S608
-            self._delete(work, oldest, overflow + self.slack)
+            self._delete(work, oldest, overflow)
 
     def expire(self, work: Work) -> None:
         """Delete the rows that are older than the limit by age."""

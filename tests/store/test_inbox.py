@@ -11,6 +11,7 @@ from store import (
     ClientStore,
     Full,
     Received,
+    StaleWriter,
     TooLarge,
     limits,
     seen_envelope,
@@ -86,14 +87,37 @@ def test_ids_are_seen_per_sender_so_that_nobody_spends_anothers(store: ClientSto
         assert unit.seen.known([]) == set()
 
 
+def test_an_id_is_added_once_and_one_of_a_unit_that_failed_is_not_seen(store: ClientStore) -> None:
+    def add_and_fail() -> None:
+        with store.begin() as unit:
+            unit.seen.add(identifier(1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        add_and_fail()
+    with store.begin() as unit:
+        assert unit.seen.known([identifier(1)]) == set()
+        unit.seen.add(identifier(1))
+        with pytest.raises(StaleWriter):
+            unit.seen.add(identifier(1))
+
+
+def test_ids_are_known_after_the_store_was_opened_again(database_url: str) -> None:
+    with ClientStore.open(database_url) as store:
+        for number in range(3):
+            with store.begin() as unit:
+                unit.seen.add(identifier(number))
+                unit.seen.add(identifier(100 + number))
+    with ClientStore.open(database_url) as store, store.begin() as unit:
+        assert len(unit.seen.known(map(identifier, range(200)))) == 6
+
+
 def test_the_oldest_ids_are_forgotten_by_count_and_by_age(
     store: ClientStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = TalliedTable("seen", "seen_at", 10, age_s=30 * DAY)
-    monkeypatch.setattr(inbox_module, "SEEN", small)
-    monkeypatch.setattr("store.retention._DEFERRED", (small,))
-    with store.begin() as unit:
-        for number in range(15):
+    monkeypatch.setattr(inbox_module, "SEEN_MAX", 10)
+    for number in range(15):
+        with store.begin() as unit:
             unit.seen.add(identifier(number))
     with store.begin() as unit:
         assert unit.seen.known(map(identifier, range(15))) == {identifier(number) for number in range(5, 15)}
