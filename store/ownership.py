@@ -122,7 +122,8 @@ class ServerOwnership:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(StoreUnavailable):
-                connection.detach()
+                if not connection.invalidated:
+                    connection.detach()
                 connection.close()
 
 

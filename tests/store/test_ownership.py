@@ -21,22 +21,14 @@ from store import (
     StoreForked,
     StoreInUse,
     StoreLost,
+    StoreUnavailable,
 )
-from store.database import open_engine, parse_url
 
 if TYPE_CHECKING:
     from .conftest import Clock
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = bytes(range(32))
-
-
-def change(url: str, sql: str) -> None:
-    """Change a store behind its back."""
-    engine = open_engine(parse_url(url))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(sql)
-    engine.dispose()
 
 
 def test_a_unit_that_raises_leaves_nothing_behind(store: ClientStore) -> None:
@@ -232,3 +224,47 @@ def test_units_of_two_threads_follow_one_another(store: ClientStore) -> None:
         thread.join()
     with store.begin() as unit:
         assert unit.counters.upload_number == 100
+
+
+def terminate_all(url: str, *, but_the_lock: bool) -> None:
+    """Let the server end the store's connections, as a restart or a network does."""
+    holds = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+    engine = open_engine(parse_url(url))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            f"AND backend_type = 'client backend' AND {'NOT ' if but_the_lock else ''}{holds}"
+        )
+    engine.dispose()
+
+
+def test_a_connection_that_breaks_is_unavailable_and_the_next_unit_has_another(postgres_url: str) -> None:
+    with ClientStore.open(postgres_url) as store:
+        with store.begin() as unit:
+            unit.inbox.add("direct", b"before")
+        terminate_all(postgres_url, but_the_lock=True)
+        with pytest.raises(StoreUnavailable), store.begin() as unit:
+            unit.inbox.add("direct", b"lost with the connection")
+        with store.begin() as unit:
+            assert [event.body for event in unit.inbox.after(0, limit=9)] == [b"before"]
+
+
+def test_a_connection_that_breaks_within_a_unit_takes_the_unit_with_it(postgres_url: str) -> None:
+    def broken() -> None:
+        with store.begin() as unit:
+            unit.blocked.add("eve")
+            terminate_all(postgres_url, but_the_lock=True)
+
+    with ClientStore.open(postgres_url) as store:
+        with pytest.raises(StoreUnavailable):
+            broken()
+        with store.begin() as unit:
+            assert unit.blocked.all() == frozenset()
+
+
+def test_an_owner_whose_lock_connection_breaks_is_fenced_when_another_opens(postgres_url: str) -> None:
+    first = ClientStore.open(postgres_url)
+    terminate_all(postgres_url, but_the_lock=False)
+    with ClientStore.open(postgres_url), pytest.raises(StoreLost), first.begin():
+        pass
+    first.close()
