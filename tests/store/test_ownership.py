@@ -23,6 +23,7 @@ from store import (
     StoreLost,
     StoreUnavailable,
 )
+from store.database import open_engine, parse_url
 
 if TYPE_CHECKING:
     from .conftest import Clock
@@ -228,12 +229,13 @@ def test_units_of_two_threads_follow_one_another(store: ClientStore) -> None:
 
 def terminate_all(url: str, *, but_the_lock: bool) -> None:
     """Let the server end the store's connections, as a restart or a network does."""
-    holds = "pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
     engine = open_engine(parse_url(url))
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-            f"AND backend_type = 'client backend' AND {'NOT ' if but_the_lock else ''}{holds}"
+            "AND backend_type = 'client backend' "
+            "AND (pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')) <> %s",
+            (but_the_lock,),
         )
     engine.dispose()
 
