@@ -99,6 +99,7 @@ class Devices:
 
         Another registration id is the same device with a new store: its prekeys go, its counters
         become *counters* (all 0 if not given), its mail stays. It is not listed until it uploads.
+        *user* is read in the same unit after `RelayUnit.exclusive`; one that is no more is StaleWriter.
         """
         require(1 <= device_id <= limits.DEVICE_ID_MAX, "a device id is from 1 to 127")
         require(0 <= registration_id <= limits.REGISTRATION_ID_MAX, "a registration id has 14 bits")
@@ -206,6 +207,7 @@ class Users:
 
         Returns the devices removed. The log of a group keeps what it says: it is signed.
         """
+        require(len(identity_key) == limits.IDENTITY_KEY_SIZE, "an identity key has 33 bytes")
         removed = self.remove(user_id)
         self.register(user_id, identity_key)
         return removed

@@ -93,6 +93,7 @@ class Groups:
         require(0 < len(name.encode()) <= limits.GROUP_NAME_SIZE_MAX, "a group's name has 1 to 256 bytes")
         require(0 <= kind <= limits.KIND_MAX, "a kind is from 0 to 255")
         _check_entry(entry, entry_hash)
+        _check_seats([creator])
         transaction = self._transaction
         transaction.exclusive()
         if transaction.change(_ADD, group_id, name, kind, entry_hash, epoch, transaction.now) == 0:
@@ -119,6 +120,7 @@ class Groups:
         Raises TooLarge. Whatever is not `Appended` has changed nothing.
         """
         _check_entry(entry.entry, entry.hash)
+        _check_seats(seats)
         transaction = self._transaction
         transaction.exclusive()
         head = self.head(group_id)
@@ -206,8 +208,6 @@ class Groups:
 
     def _seat(self, group_id: bytes, seats: Sequence[Seat]) -> None:
         for seat in seats:
-            require(len(seat.identity_key) == limits.IDENTITY_KEY_SIZE, "an identity key has 33 bytes")
-            require(0 <= seat.role <= limits.KIND_MAX, "a role is from 0 to 255")
             self._transaction.change(_SEAT, group_id, seat.user_id, seat.identity_key, seat.role)
 
 
@@ -215,3 +215,9 @@ def _check_entry(entry: bytes, entry_hash: bytes) -> None:
     require(len(entry_hash) == limits.GROUP_ID_SIZE, "an entry's hash has 32 bytes")
     if len(entry) > limits.GROUP_ENTRY_SIZE_MAX:
         raise TooLarge(f"an entry has at most {limits.GROUP_ENTRY_SIZE_MAX} bytes")
+
+
+def _check_seats(seats: Sequence[Seat]) -> None:
+    for seat in seats:
+        require(len(seat.identity_key) == limits.IDENTITY_KEY_SIZE, "an identity key has 33 bytes")
+        require(0 <= seat.role <= limits.KIND_MAX, "a role is from 0 to 255")

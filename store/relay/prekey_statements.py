@@ -16,6 +16,7 @@ __all__ = [
     "BUNDLES",
     "DROP_OLD_ANSWERS",
     "HAND_OUT",
+    "IS_THERE",
     "KNOWN_KEYS",
     "LIST",
     "PURGE",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 # Uploading.
+IS_THERE: Final = Statement("devices", "SELECT 1 FROM devices WHERE device_key = ?")
 KNOWN_KEYS: Final = Forms(
     "one_time_prekeys",
     "SELECT kind, key_id, digest FROM one_time_prekeys "
@@ -106,7 +108,8 @@ TAKEN_FROM: Final = Forms(
 # Answers. One that is too old to be repeated makes room for a new one under its request id.
 RESERVE_ANSWER: Final = Statement(
     "bundle_answers",
-    "INSERT INTO bundle_answers (asker_key, request_id, answered_at, answer) VALUES (?, ?, ?, ?) "
+    "INSERT INTO bundle_answers (asker_key, request_id, answered_at, answer) "
+    "SELECT device_key, ?, ?, ? FROM devices WHERE device_key = ? "
     "ON CONFLICT (asker_key, request_id) DO UPDATE SET answered_at = excluded.answered_at, answer = excluded.answer "
     "WHERE bundle_answers.answered_at <= ?",
 )

@@ -14,6 +14,7 @@ from .prekey_statements import (
     BUNDLES,
     DROP_OLD_ANSWERS,
     HAND_OUT,
+    IS_THERE,
     KNOWN_KEYS,
     LIST,
     PURGE,
@@ -63,6 +64,8 @@ class PreKeys:
             _check_key(key_id, public_key, signature)
         transaction = self._transaction
         transaction.exclusive()
+        if transaction.row(IS_THERE, device) is None:
+            return UploadRefused.GONE
         ids = transaction.listing(sorted({key.key_id for key in one_time}))
         known = {(row[0], row[1]): row[2] for row in transaction.rows(KNOWN_KEYS, device, ids, device, ids)}
         new: list[tuple[Any, ...]] = []
@@ -111,8 +114,11 @@ class PreKeys:
         registrations = {key: row[4] for key, row in found.items()}
         oldest = transaction.now - limits.BUNDLE_ANSWER_AGE_S
         # The place of the answer is taken before any key: of two workers asked at once, one waits here.
-        if transaction.change(RESERVE_ANSWER, asker.key, request_id, transaction.now, b"", oldest) == 0:
-            handed = self._read_answer(asker, request_id, registrations)
+        if transaction.change(RESERVE_ANSWER, request_id, transaction.now, b"", asker.key, oldest) == 0:
+            answer = transaction.row(ANSWER, asker.key, request_id)
+            if answer is None:
+                return []  # the asker has been removed
+            handed = _read_answer(answer[0], registrations)
         else:
             handed = self._take(asker, [one for one in wanted if one.one_time and one.device.key in found])
             self._remember_answer(asker, request_id, registrations, handed)
@@ -163,18 +169,18 @@ class PreKeys:
         self._transaction.change(SAVE_ANSWER, pack(_ANSWER_VERSION, listed), asker.key, request_id)
         self._transaction.change(DROP_OLD_ANSWERS, asker.key, asker.key, limits.BUNDLE_ANSWERS_MAX)
 
-    def _read_answer(self, asker: Device, request_id: bytes, registrations: Mapping[int, int]) -> _Handed:
-        (packed,) = self._transaction.row(ANSWER, asker.key, request_id)
-        what = "bundle answer"
-        handed: _Handed = {}
-        (listed,) = unpack(packed, version=_ANSWER_VERSION, length=1, what=what)
-        for entry in take_list(listed, what):
-            device, registration_id, kind, key_id, public_key, signature = take_list(entry, what, length=6)
-            key = HandedKey(take_int(key_id, what), take_bytes(public_key, what), take_bytes(signature, what) or None)
-            # A device that has registered anew since has none of the private halves any more.
-            if registrations.get(take_int(device, what)) == registration_id:
-                handed[device, PreKeyKind(take_int(kind, what, maximum=1))] = key
-        return handed
+
+def _read_answer(packed: bytes, registrations: Mapping[int, int]) -> _Handed:
+    what = "bundle answer"
+    handed: _Handed = {}
+    (listed,) = unpack(packed, version=_ANSWER_VERSION, length=1, what=what)
+    for entry in take_list(listed, what):
+        device, registration_id, kind, key_id, public_key, signature = take_list(entry, what, length=6)
+        key = HandedKey(take_int(key_id, what), take_bytes(public_key, what), take_bytes(signature, what) or None)
+        # A device that has registered anew since has none of the private halves any more.
+        if registrations.get(take_int(device, what)) == registration_id:
+            handed[device, PreKeyKind(take_int(kind, what, maximum=1))] = key
+    return handed
 
 
 def _parts(keys: LongLivedPreKeys) -> tuple[tuple[int, bytes, bytes], tuple[int, bytes, bytes]]:

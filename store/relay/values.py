@@ -131,6 +131,7 @@ class UploadRefused(Enum):
 
     OTHER_KEY = "other key"  # under an id that is taken: choose new ids
     TOO_MANY = "too many"  # more one-time keys than are kept: upload fewer
+    GONE = "gone"  # the device was removed: it has to register again
 
 
 @dataclass(frozen=True, slots=True)

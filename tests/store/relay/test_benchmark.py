@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import Settings
 from benchmarks.peer import Bench
 from benchmarks.relay_store import run
 from benchmarks.targets import TARGETS
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_every_contest_runs_on_both_databases(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,3 +248,16 @@ def test_group_ids_and_names_have_their_sizes(world: World, id_size: int, name: 
     alice = world.device("alice")
     with pytest.raises(InvalidUse):
         create(world, bytes(id_size), name, alice)
+
+
+@pytest.mark.parametrize("bad", [Seat("eve", bytes(32), 1), Seat("eve", identity("eve"), 256)])
+def test_a_seat_that_is_out_of_range_is_noticed_before_anything_is_stored(world: World, bad: Seat) -> None:
+    alice = world.device("alice")
+    head = world.group("team", alice)
+    with world.store.begin() as unit:
+        with pytest.raises(InvalidUse):
+            unit.groups.append(head.group_id, entry(2), epoch=2, actor=alice, kind=ENTRY, seats=[bad])
+        with pytest.raises(InvalidUse):
+            unit.groups.create(bytes(32), "other", 1, b"genesis", bytes(32), creator=bad)
+    with world.store.begin() as unit:
+        assert (unit.groups.head(head.group_id), unit.groups.named("other")) == (head, None)

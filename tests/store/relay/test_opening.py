@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from sqlalchemy import create_engine
 
+from store import ClientStore
 from store.database import SQLITE_SETTINGS
 from store.errors import StoreCorrupt, StoreNewer, UnsupportedDatabase
 from store.relay import RelayStore
@@ -45,6 +46,12 @@ def load(url: str, schema: str, version: int) -> None:
     engine.dispose()
 
 
+@pytest.fixture
+def other_url(database_url: str) -> str:
+    """A second database that is not there yet."""
+    return database_url.replace("store.db", "other.db") + ("" if database_url.startswith("sqlite") else "_other")
+
+
 @pytest.mark.parametrize("version", range(1, RELAY.version + 1))
 def test_a_dump_of_each_release_opens_with_everything_in_it(database_url: str, clock: Clock, version: int) -> None:
     load(database_url, database_url.partition("&schema=")[2], version)
@@ -53,7 +60,7 @@ def test_a_dump_of_each_release_opens_with_everything_in_it(database_url: str, c
         assert make.contents(world) == make.expected(version)
 
 
-def test_the_dumps_have_the_tables_that_a_new_store_has(database_url: str, clock: Clock) -> None:
+def test_the_dumps_have_the_tables_that_a_new_store_has(database_url: str, other_url: str, clock: Clock) -> None:
     def shape(world: World) -> list[tuple[object, ...]]:
         if database_url.startswith("sqlite"):
             return world.rows("SELECT type, name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY name")
@@ -67,9 +74,8 @@ def test_the_dumps_have_the_tables_that_a_new_store_has(database_url: str, clock
 
     with World(database_url, clock) as world:
         new = shape(world)
-    old_url = database_url.replace("store.db", "dump.db") + ("" if database_url.startswith("sqlite") else "_dump")
-    load(old_url, old_url.partition("&schema=")[2], RELAY.version)
-    with World(old_url, clock) as world:
+    load(other_url, other_url.partition("&schema=")[2], RELAY.version)
+    with World(other_url, clock) as world:
         assert shape(world) == new
 
 
@@ -81,11 +87,15 @@ def test_a_newer_schema_is_refused_and_not_changed(database_url: str, clock: Clo
             RelayStore.open(database_url)
 
 
-def test_the_store_of_a_client_is_refused(database_url: str, clock: Clock) -> None:
-    with World(database_url, clock) as world, world.store._engine.begin() as connection:
-        connection.execute(RELAY.metadata.tables["schema_version"].update().values(name="client"))
+def test_the_store_of_a_client_is_refused_and_a_client_refuses_the_relays(
+    database_url: str, other_url: str, clock: Clock
+) -> None:
+    ClientStore.open(database_url, clock=clock).close()
     with pytest.raises(StoreCorrupt):
         RelayStore.open(database_url)
+    World(other_url, clock).store.close()
+    with pytest.raises(StoreCorrupt):
+        ClientStore.open(other_url)
 
 
 def test_a_store_without_one_of_its_tables_is_corrupt(database_url: str, clock: Clock) -> None:

@@ -206,6 +206,15 @@ def test_a_unit_that_does_not_commit_hands_out_nothing(world: World) -> None:
     assert ids(ask(world, alice, 1, alice)[0]) == (0, 0)
 
 
+def test_a_device_that_was_removed_gives_and_gets_no_prekeys_and_spoils_no_unit(world: World) -> None:
+    alice, bob = world.device("alice", prekeys=1), world.device("bob")
+    with world.store.begin() as unit:
+        unit.devices.remove([bob])
+        assert unit.prekeys.upload(bob.key, LONG_LIVED, one_time(1)) is UploadRefused.GONE
+        assert unit.prekeys.hand_out(bob, envelope_id(1), [Wanted(alice)]) == []
+    assert stock(world, alice) == Stock(1, 1)
+
+
 # Asking again.
 
 
