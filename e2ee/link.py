@@ -21,6 +21,7 @@ from .frames import (
     Acknowledge,
     Bundles,
     Challenge,
+    ClientFrame,
     Closing,
     Deliver,
     Drained,
@@ -168,6 +169,11 @@ class Link:
         return self._state is _State.UP
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was asked waits for a reply; the link's own sign of life does not count."""
+        return not self._waiting and all(one.request is _HEARTBEAT for one in self._open.values())
+
+    @property
     def deadline(self) -> float | None:
         """When `tick` has something to do; None: only the other side can change anything."""
         match self._state:
@@ -216,12 +222,14 @@ class Link:
         self._enter(_State.WELCOME, now)
         self._data.append(encode_frame(login))
 
-    def request(self, request: Request, now: float) -> None:
-        """Send *request*, or let it wait for its turn; its numbers are set here.
+    def request(self, request: ClientFrame, now: float) -> None:
+        """Send *request*, or let it wait for its turn; its numbers are set here. Raises InvalidArgument for no request.
 
         The reply comes as `Replied`. While the link is not up nothing is sent: whoever asks was or will be told. If
         too many wait, the reply is made here and says what holds: nothing was stored, the same bytes may go later.
         """
+        if isinstance(request, Login | Acknowledge):
+            raise InvalidArgument("a frame that has no reply is no request")
         if self._state is not _State.UP:
             return
         if len(self._waiting) >= REQUESTS_WAITING_MAX:

@@ -12,6 +12,7 @@ from e2ee import frames, link
 from e2ee.errors import InvalidArgument, RefusalCode
 from e2ee.limits import (
     FRAME_SIZE_MAX,
+    HEARTBEAT_S,
     REQUEST_NUMBER_MAX,
     REQUESTS_OPEN_MAX,
 )
@@ -201,6 +202,29 @@ def test_a_request_that_finds_the_queue_full_is_refused_here_and_is_not_sent() -
     [event] = relay.link.take_events()
     assert event == Replied(too_many, frames.RefusedRequest(0, RefusalCode.UNAVAILABLE, link.OVERFLOW_WAIT_MS))
     assert len(relay.heard()) == REQUESTS_OPEN_MAX
+
+
+@pytest.mark.parametrize("frame", [LOGIN, frames.Acknowledge(1)])
+def test_a_frame_without_a_reply_is_no_request(frame: frames.ClientFrame) -> None:
+    with pytest.raises(InvalidArgument):
+        ScriptedRelay().up().link.request(frame, 1_000.0)
+
+
+def test_a_link_is_idle_when_everything_asked_was_answered() -> None:
+    relay = ScriptedRelay().up()
+    idle = [relay.link.is_idle]
+    relay.link.request(submit(1), relay.now)
+    idle.append(relay.link.is_idle)
+    relay.says(SUBMITTED)
+    idle.append(relay.link.is_idle)
+    assert idle == [True, False, True]
+
+
+def test_a_sign_of_life_asked_for_leaves_the_link_idle() -> None:
+    relay = ScriptedRelay().up()
+    relay.waits(HEARTBEAT_S)
+    assert relay.heard() == [frames.Ping(0, 1)]
+    assert relay.link.is_idle
 
 
 def test_after_the_last_request_number_the_first_comes_again() -> None:
