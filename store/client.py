@@ -17,7 +17,7 @@ from .opening import KeySource, Opened, open_store
 from .retention import enforce_ages, enforce_counts
 from .unit import Unit
 from .vault import INTERACTIVE, Entropy, KeyProvider, PassphraseProfile
-from .work import Work
+from .work import Counters, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ class ClientStore:
         self._closed = False
         self._lost = False
         claim = opened.claim
-        self._counters = claim.counters
+        self._counters: Counters | None = claim.counters  # None: to be loaded
         self._work = Work(opened.location.dialect, claim.vault, clock, entropy)
         self._unit = Unit(self._work)
         self._sweep_at = 0.0  # seconds since 1970; the first unit sweeps
@@ -136,14 +136,15 @@ class ClientStore:
         except BaseException:
             self._disconnect()
             raise
-        work.enter(connection, self._counters)
         try:
+            work.enter(connection, self._counters)
             yield unit
             enforce_counts(unit)
             sweeps = work.now >= self._sweep_at
             if sweeps:
                 enforce_ages(unit)
             counters = work.finish(self.epoch)
+            self._counters = None  # unless the commit says that it is done
             transaction.commit()
         except BaseException as error:
             self._lost = self._lost or isinstance(error, StoreLost)

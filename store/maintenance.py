@@ -80,7 +80,6 @@ def reseal(unit: Unit, key: KeySource, store_id: bytes, entropy: Entropy) -> Vau
                 changes.clear()
         work.change_many(save, changes)
     work.change(_FORGET_SALTS)
-    old.forget_unstored()  # nothing is sealed with them any more
     work.change(_SAVE_SEAL, (int(key.kind), parameters, sealed_check(new)))
     return new
 

@@ -53,6 +53,11 @@ _FROM_DEVICE: Final = Statement(
     "pending",
     f"SELECT {_COLUMNS} FROM pending WHERE user_id = ? AND device_id = ? ORDER BY number",  # noqa: S608
 )
+_COUNT_FROM_DEVICE: Final = Statement("pending", "SELECT COUNT(*) FROM pending WHERE user_id = ? AND device_id = ?")
+_OLDEST_FROM_DEVICE: Final = Statement(
+    "pending",
+    f"SELECT {_COLUMNS} FROM pending WHERE user_id = ? AND device_id = ? ORDER BY number LIMIT ?",  # noqa: S608
+)
 _OLDEST: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending ORDER BY number LIMIT ?")  # noqa: S608
 _OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked_at < ? ORDER BY number")  # noqa: S608
 _TAKE_OUT: Final = Statement("pending", "DELETE FROM pending WHERE number = ? RETURNING size")
@@ -98,8 +103,10 @@ class Pending:
             ),
         )
         lost = self.expire()
-        own = self.from_device(user_id, device_id)
-        lost += [self.take_out(one) for one in own[: max(0, len(own) - PENDING_PER_DEVICE_MAX)]]
+        own = work.rows(_COUNT_FROM_DEVICE, (user_id, device_id))[0][0]
+        if own > PENDING_PER_DEVICE_MAX:
+            oldest = work.rows(_OLDEST_FROM_DEVICE, (user_id, device_id, own - PENDING_PER_DEVICE_MAX))
+            lost += [self.take_out(PendingMessage(*row)) for row in oldest]
         overflow = PENDING.overflow(work)
         if overflow:
             lost += [self.take_out(PendingMessage(*row)) for row in work.rows(_OLDEST, (overflow,))]

@@ -194,6 +194,7 @@ class Vault:
     def renew(self) -> None:
         """Draw another salt for the next sealing: whether the last one was committed is not known."""
         if self.unstored:
+            self.unstored = {}
             self._cipher = None
 
     def _associated(self, table: str, row: bytes, version: int) -> bytes:

@@ -28,6 +28,9 @@ _SALT: Final = Statement("seal_keys", "INSERT INTO seal_keys (number, salt) VALU
 _FENCE: Final = Statement("store", "SELECT epoch FROM store WHERE id = 1")
 # FOR SHARE: nobody may take the store over between this and the commit. SQLite's lock is held anyway.
 _FENCE_POSTGRESQL: Final = Statement("store", "SELECT epoch FROM store WHERE id = 1 FOR SHARE")
+_LOAD_COUNTERS: Final = Statement(
+    "store", "SELECT submission_number, delivery_number, upload_number, prekey_id, row_number FROM store WHERE id = 1"
+)
 _SAVE_COUNTERS: Final = Statement(
     "store",
     "UPDATE store SET submission_number = ?, delivery_number = ?, upload_number = ?, prekey_id = ?, row_number = ? "
@@ -83,9 +86,15 @@ class Work:
 
     # The transaction.
 
-    def enter(self, connection: Connection, counters: Counters) -> None:
-        """Begin on *connection*, whose transaction has begun, with *counters* as committed."""
+    def enter(self, connection: Connection, counters: Counters | None) -> None:
+        """Begin on *connection*, whose transaction has begun, with *counters* as committed.
+
+        None: whether the last unit was committed is not known. All that was remembered is loaded again.
+        """
         self._connection = connection
+        if counters is None:
+            self._tallies.clear()
+            counters = Counters(*self.rows(_LOAD_COUNTERS)[0])
         self._committed = counters
         self.counters = counters.copy()
         self.now = self.clock()

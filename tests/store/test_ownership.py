@@ -5,16 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 
 from store import (
+    TESTING,
     ClientStore,
     InvalidUse,
     StaleWriter,
@@ -270,3 +274,47 @@ def test_an_owner_whose_lock_connection_breaks_is_fenced_when_another_opens(post
     with ClientStore.open(postgres_url), pytest.raises(StoreLost), first.begin():
         pass
     first.close()
+
+
+def half_deaf_driver(fail_after: list[int]) -> ModuleType:
+    """SQLite's driver, whose commits succeed and then, as often as asked, do not get to say so."""
+
+    class Connection(sqlite3.Connection):
+        def commit(self) -> None:
+            super().commit()
+            if fail_after and fail_after.pop():
+                error = sqlite3.OperationalError("no answer")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
+
+    module = ModuleType("half_deaf_driver")
+    module.__dict__.update({name: value for name, value in vars(sqlite3).items() if not name.startswith("__")})
+    module.__dict__["connect"] = partial(sqlite3.connect, factory=Connection)
+    return module
+
+
+@pytest.mark.parametrize("passphrase", [None, "right"])
+def test_after_a_commit_whose_outcome_is_not_known_everything_is_read_again(
+    sqlite_url: str, passphrase: str | None
+) -> None:
+    fail_after: list[int] = []
+    driver = half_deaf_driver(fail_after)
+    with ClientStore.open(sqlite_url, passphrase=passphrase, profile=TESTING, dbapi=driver) as store:
+
+        def receive(number: int) -> None:
+            with store.begin() as unit:
+                unit.inbox.add("direct", b"%d" % number)
+                unit.seen.add(number.to_bytes(16, "big"))
+                unit.counters.delivery_number = number
+
+        fail_after.append(1)
+        with pytest.raises(StoreUnavailable):
+            receive(1)
+        with store.begin() as unit:
+            assert unit.counters.delivery_number == 1
+            assert unit.inbox.count() == 1
+            assert unit.seen.known([(1).to_bytes(16, "big")])
+        receive(2)
+        with store.begin() as unit:
+            assert [event.body for event in unit.inbox.after(0, limit=9)] == [b"1", b"2"]
+        assert store.check() == ()
