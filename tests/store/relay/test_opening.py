@@ -117,6 +117,12 @@ def test_another_database_is_refused() -> None:
         RelayStore.open("mysql://localhost/relay")
 
 
+def test_a_sqlite_that_cannot_return_rows_is_refused(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    with pytest.raises(UnsupportedDatabase):
+        RelayStore.open(sqlite_url)
+
+
 def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
     with RelayStore.open(f"sqlite:///{tmp_path / 'relay.db'}"):
         assert stat.S_IMODE((tmp_path / "relay.db").stat().st_mode) == 0o600

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from store.errors import InvalidUse, StoreForked, StoreInUse, StoreUnavailable
-from store.relay import Appended, Conflict, Delivery, Envelope, GroupHead, RelayStore
+from store.errors import InvalidUse, StaleWriter, StoreForked, StoreInUse, StoreUnavailable
+from store.relay import Appended, Conflict, Delivery, Envelope, GroupHead, Outcome, RelayStore
 
-from .world import ENTRY, MESSAGE, World, entry, envelope_id
+from .world import ENTRY, MESSAGE, World, entry, envelope_id, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,6 +182,48 @@ def test_a_unit_that_is_over_refuses_calls(world: World) -> None:
         pass
     with pytest.raises(InvalidUse):
         unit.users.find("alice")
+
+
+def test_a_device_of_a_user_that_is_no_more_is_stale_and_its_unit_stores_nothing(world: World) -> None:
+    old = world.user("alice")
+    with world.store.begin() as unit:
+        unit.users.remove("alice")
+
+    def register_and_go_on() -> None:
+        with world.store.begin() as unit:
+            unit.users.register("bob", identity("bob"))
+            with pytest.raises(StaleWriter):
+                unit.devices.register(old, 1, 1)
+            with pytest.raises(InvalidUse):
+                unit.users.find("bob")
+
+    with pytest.raises(InvalidUse):  # the unit ends as what it is: failed
+        register_and_go_on()
+    with world.store.begin() as unit:
+        assert unit.users.find("bob") is None
+
+
+def test_a_unit_that_waits_too_long_for_the_lock_is_told_to_try_again(postgres_world: World, other: World) -> None:
+    alice, bob = postgres_world.devices(2)
+    with other.store._engine.connect() as connection:  # the pool's only idle one: the next unit takes it
+        connection.execute(text("SET lock_timeout TO 50"))
+        connection.commit()
+
+    def send() -> None:
+        other.send(alice, bob, 1)
+
+    with postgres_world.store.begin() as unit:
+        unit.exclusive()
+        with ThreadPoolExecutor(1) as pool, pytest.raises(StoreUnavailable):
+            pool.submit(send).result()
+    assert other.send(alice, bob, 1) == [Outcome.STORED]
+
+
+def test_the_time_of_a_unit_stands_still(world: World, clock: Clock) -> None:
+    with world.store.begin() as unit:
+        before = unit.now
+        clock.now += 5
+        assert unit.now == before == clock.now - 5
 
 
 def test_a_closed_store_refuses_units(world: World) -> None:
