@@ -11,7 +11,7 @@ import pickle
 import random
 import shutil
 import signal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 from sqlalchemy import Engine, event
@@ -106,8 +106,14 @@ def test_a_client_that_is_not_killed_passes_the_same_judgement(sqlite_url: str, 
         assert not kill_and_judge(url, prepared(url, 1), CALLS_MAX)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("seed", "first", "step"), [(0, 1, 1), *((seed, seed, 6) for seed in range(1, 7))])
+SWEEPS: Final = (
+    pytest.param(0, 5, 29, id="seven calls"),
+    pytest.param(0, 1, 1, id="every call", marks=pytest.mark.slow),
+    *(pytest.param(seed, seed, 6, id=f"every sixth call, seed {seed}", marks=pytest.mark.slow) for seed in range(1, 7)),
+)
+
+
+@pytest.mark.parametrize(("seed", "first", "step"), SWEEPS)
 def test_a_client_killed_at_any_storage_call_loses_doubles_and_reuses_nothing(
     seed: int, first: int, step: int, tmp_path: Path
 ) -> None:
