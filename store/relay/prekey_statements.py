@@ -65,12 +65,15 @@ HAND_OUT: Final = Forms(
     "SELECT device_key, kind, min(key_id) FROM one_time_prekeys "
     "WHERE device_key IN (SELECT value FROM json_each(?)) GROUP BY device_key, kind) "
     "RETURNING device_key, kind, key_id, public_key, signature, digest",
-    "DELETE FROM one_time_prekeys k USING ("
+    # MATERIALIZED: chosen once, whatever the plan. As a plain sub-query it may be run for each row that it is
+    # joined with, and lock, or take, one key more each time.
+    "WITH picked AS MATERIALIZED ("
     "SELECT p.device_key, p.kind, p.key_id FROM unnest(%s::bigint[]) AS d(device_key) "
     "CROSS JOIN unnest(ARRAY[0, 1]) AS t(kind) CROSS JOIN LATERAL ("
     "SELECT device_key, kind, key_id FROM one_time_prekeys "
     "WHERE device_key = d.device_key AND kind = t.kind ORDER BY key_id LIMIT 1 FOR UPDATE SKIP LOCKED) p"
-    ") picked WHERE k.device_key = picked.device_key AND k.kind = picked.kind AND k.key_id = picked.key_id "
+    ") DELETE FROM one_time_prekeys k USING picked "
+    "WHERE k.device_key = picked.device_key AND k.kind = picked.kind AND k.key_id = picked.key_id "
     "RETURNING k.device_key, k.kind, k.key_id, k.public_key, k.signature, k.digest",
 )
 _RECORD: Final = "INSERT INTO handed_prekeys (device_key, kind, key_id, digest, handed_at, asker_user_key, stranger)"
