@@ -20,6 +20,7 @@ from store.relay import (
     Outcome,
     PreKeyKind,
     RelayStore,
+    RelayUnit,
     Seat,
     User,
 )
@@ -58,6 +59,15 @@ def seat(device: Device, role: int = 1) -> Seat:
     return Seat(device.user_id, identity(device.user_id), role)
 
 
+def _register(unit: RelayUnit, name: str, device_id: int, prekeys: int, registration_id: int) -> Device:
+    unit.users.register(name, identity(name))
+    user = unit.users.find(name)
+    assert user is not None
+    device = unit.devices.register(user, device_id, registration_id)
+    unit.prekeys.upload(device.key, LONG_LIVED, one_time(prekeys))
+    return device
+
+
 class World:
     """An open store. What a word changes is committed when it returns."""
 
@@ -81,14 +91,13 @@ class World:
 
     def device(self, name: str, device_id: int = 1, *, prekeys: int = 0, registration_id: int = 1) -> Device:
         """A device that has uploaded its prekeys, and so is listed."""
-        user = self.user(name)
         with self.store.begin() as unit:
-            device = unit.devices.register(user, device_id, registration_id)
-            unit.prekeys.upload(device.key, LONG_LIVED, one_time(prekeys))
-        return device
+            return _register(unit, name, device_id, prekeys, registration_id)
 
     def devices(self, count: int, name: str = "user") -> list[Device]:
-        return [self.device(f"{name} {number}") for number in range(count)]
+        """As many users with a device each, in one unit: a commit waits for the disk."""
+        with self.store.begin() as unit:
+            return [_register(unit, f"{name} {number}", 1, 0, 1) for number in range(count)]
 
     def send(self, sender: Device, recipient: Device, *ids: int, content: bytes = b"content") -> list[Outcome]:
         """One envelope for each of *ids*, in one unit."""
