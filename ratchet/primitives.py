@@ -43,13 +43,13 @@ try:
     from cryptography.hazmat.primitives.asymmetric import mlkem
 
     mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(64))
-except Exception as cause:  # ImportError before 47, UnsupportedAlgorithm or an internal error against an old OpenSSL
+except Exception as cause:  # ImportError before 47, UnsupportedAlgorithm with 47 or an internal error against an old OpenSSL
     from cryptography import __version__ as _cryptography_version
     from cryptography.hazmat.backends.openssl import backend as _backend
 
     raise UnsupportedPlatform(
         f"ratchet needs ML-KEM, which cryptography {_cryptography_version} on {_backend.openssl_version_text()} "
-        "lacks: install cryptography 47 or newer from its own wheels, or a build against OpenSSL 3.5 or newer"
+        "lacks: install cryptography 48 or newer from its own wheels, or a build against OpenSSL 3.5 or newer"
     ) from cause
 
 PUBLIC_KEY_SIZE: Final = 32  # bytes, X25519 u-coordinate

@@ -294,6 +294,6 @@ def test_a_cryptography_without_ml_kem_is_named_at_import_with_what_to_install(m
     spec = importlib.util.spec_from_file_location("ratchet.primitives_again", primitives.__file__)
     assert spec is not None
     assert spec.loader is not None
-    with pytest.raises(UnsupportedPlatform, match="install cryptography 47 or newer") as caught:
+    with pytest.raises(UnsupportedPlatform, match="install cryptography 48 or newer") as caught:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     assert isinstance(caught.value, ImportError)
