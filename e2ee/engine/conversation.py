@@ -1,0 +1,106 @@
+"""The conversation with the relay: logging in, noticing a rollback, taking answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from e2ee.codec import encode_array
+from e2ee.errors import StoreRolledBack
+from e2ee.events import Connected, RelayRolledBack
+from e2ee.frames import (
+    PROTOCOL_VERSION,
+    Bundles,
+    GetBundles,
+    RefusedRequest,
+    Submit,
+    Submitted,
+    Uploaded,
+    UploadPreKeys,
+)
+
+from . import stock
+from .outcomes import take_refused, take_submitted
+from .peers import take_bundles
+from .step import QUEUED, user_of
+
+if TYPE_CHECKING:
+    from e2ee.frames import ClientFrame, RelayFrame, Welcome
+    from store import Unit
+
+    from .step import Step
+
+__all__ = ["claim", "take_reply", "take_welcome"]
+
+_MS: Final = 1000.0
+
+
+def claim(unit: Unit, relay: str, nonce: bytes) -> bytes:
+    """Encode what a login signs (R4.2)."""
+    account, counters = unit.account.require(), unit.counters
+    numbers = (counters.submission_number, counters.delivery_number, counters.upload_number)
+    who = (account.user_id, account.device_id, account.registration_id)
+    return encode_array([PROTOCOL_VERSION, relay, nonce, *who, *numbers])
+
+
+def take_welcome(step: Step, welcome: Welcome) -> None:
+    """Take up a connection, unless the store is older than what the relay has seen of it.
+
+    Raises StoreRolledBack.
+    """
+    counters, memory = step.unit.counters, step.memory
+    if (
+        welcome.submission_number > counters.submission_number
+        or welcome.delivery_number > counters.delivery_number
+        or welcome.upload_number > counters.upload_number
+    ):
+        raise StoreRolledBack("the relay has seen later numbers of this device than its store has")
+    memory.online = True
+    for lane in (*step.unit.envelopes.lanes(), *step.unit.outgoing.lanes(QUEUED)):
+        user_id = user_of(lane)
+        if user_id is not None:
+            memory.active[user_id] = None
+    if step.unit.receipts.devices():
+        memory.receipts_since = 0.0  # they have waited for this connection
+    if welcome.upload_number < counters.upload_number and not _has_unpublished(step.unit):
+        # Every upload was confirmed, and the last of them is not known there.
+        step.unit.prekeys.publish_again()
+        step.tell(RelayRolledBack())
+    stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
+    step.tell(Connected())
+
+
+def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
+    """Take the answer to a request; of another kind, it is passed over."""
+    match request, reply:
+        case Submit(), Submitted():
+            take_submitted(step, request, reply)
+        case GetBundles(), Bundles():
+            take_bundles(step, request, reply)
+        case UploadPreKeys(), Uploaded():
+            stock.take_uploaded(step, request, reply)
+        case _, RefusedRequest():
+            _refused(step, request, reply)
+        case _:
+            pass
+
+
+def _has_unpublished(unit: Unit) -> bool:
+    keys = unit.prekeys.unpublished()
+    return bool(keys.signed_prekey or keys.last_resort_kem_prekey or keys.one_time_prekeys or keys.one_time_kem_prekeys)
+
+
+def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:
+    """Nothing of a request was stored."""
+    wait_s = None if reply.retry_after_ms is None else reply.retry_after_ms / _MS
+    match request:
+        case Submit():
+            take_refused(step, request, reply.code, wait_s)
+        case GetBundles():
+            for wanted in request.wanted:
+                lane = step.memory.lane(wanted.user_id)
+                lane.asking = False
+                lane.wait(step.now, wait_s)
+        case UploadPreKeys():
+            stock.take_upload_refused(step, wait_s)
+        case _:
+            pass

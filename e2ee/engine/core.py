@@ -1,0 +1,319 @@
+"""The steps of one account: each one unit of work, whose Output leaves only after its commit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from e2ee.errors import InvalidArgument, InvalidUserId, RefusalCode, Refused
+from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
+from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
+from e2ee.ids import MessageId, parse_user_id
+from e2ee.options import ClientOptions
+from ratchet.labels import SIGN_LOGIN
+from store import Full, seen_envelope
+
+from . import receipts, stock
+from .conversation import claim, take_reply, take_welcome
+from .expiry import expire, expiry_due
+from .lanes import pump
+from .memory import Memory
+from .quarantine import take_one_by_one, uses_up_an_attempt
+from .receiving import open_delivery
+from .step import QUEUED, SUBMITTED, Output, Step, user_of
+from .wishes import mark_read, queue_message, trust
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from e2ee.events import DirectMessage, DurableEvent
+    from e2ee.frames import Challenge, ClientFrame, Delivery, RelayFrame, Welcome
+    from ratchet import IdentityKeyPair
+    from store import ClientStore
+
+__all__ = ["Engine"]
+
+
+class Engine:
+    """One account in its store. Synchronous, for one thread; `steps.EngineSteps` says what each step is for.
+
+    A step that raises has changed nothing in the store, and leaves the engine as if there were no connection:
+    the shell ends the connection and makes a new one, unless the error says that the client has ended.
+    """
+
+    def __init__(
+        self,
+        store: ClientStore,
+        *,
+        relay: str,
+        token: bytes | None = None,
+        options: ClientOptions | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._store = store
+        self._relay = relay
+        self._token = token
+        self._options = ClientOptions() if options is None else options
+        self._entropy = entropy
+        self._memory = Memory()
+
+    @classmethod
+    def open(
+        cls,
+        store: ClientStore,
+        user_id: str,
+        device_id: int = 1,
+        *,
+        relay: str,
+        identity: IdentityKeyPair | None = None,
+        token: bytes | None = None,
+        options: ClientOptions | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> Engine:
+        """Take up the account in *store*, which is made on first use: with *identity* (from an export), or a new one.
+
+        *relay* is host:port as dialled, which logins are signed for. Raises InvalidUserId, InvalidArgument if the
+        store is another device's or has another identity, and the store's errors.
+        """
+        user_id = parse_user_id(user_id)
+        with store.begin() as unit:
+            account = unit.account.load()
+            if account is None:
+                unit.account.create(user_id, device_id, identity=identity)
+            elif (account.user_id, account.device_id) != (user_id, device_id):
+                raise InvalidArgument("the store belongs to another device or user: open it as that one")
+            elif identity is not None and identity.public_key != account.identity.public_key:
+                raise InvalidArgument("the store has another identity than the one given")
+        return cls(store, relay=relay, token=token, options=options, entropy=entropy)
+
+    # The connection.
+
+    def login(self, challenge: Challenge) -> Login:
+        """Answer the relay's challenge. Raises Refused if the relay does not speak our version."""
+        if PROTOCOL_VERSION not in challenge.versions:
+            raise Refused(RefusalCode.UNSUPPORTED_VERSION)
+        with self._store.begin() as unit:
+            identity = unit.account.require().identity
+            signed = claim(unit, self._relay, challenge.nonce)
+        signature = identity.sign(SIGN_LOGIN, signed, entropy=self._entropy)
+        return Login(signed, identity.public_key, signature, self._token, ())
+
+    def connected(self, welcome: Welcome) -> Output:
+        """Take up the connection. Raises StoreRolledBack if the relay has seen later numbers than the store has."""
+        self._memory = Memory()
+        return self._run(lambda step: take_welcome(step, welcome))
+
+    def disconnected(self) -> Output:
+        """Forget the connection: what was sent without a reply has an unknown fate, and goes again as it is."""
+        was_online = self._memory.online
+        self._memory = Memory()
+        return Output(events=(Disconnected(),) if was_online else ())
+
+    # What the relay says.
+
+    def push(self, frame: Deliver | Drained | LowPreKeys) -> Output:
+        """Take mail, the news that there is no more, or that prekeys run out."""
+        if isinstance(frame, Deliver):
+            self._memory.waiting.extend(frame.deliveries)
+            return self._take_mail()
+
+        def work(step: Step) -> None:
+            if isinstance(frame, LowPreKeys):
+                if stock.found_left(step, frame.one_time_prekeys, frame.one_time_kem_prekeys):
+                    step.tell(PreKeysLow(frame.one_time_prekeys, frame.one_time_kem_prekeys))
+                return
+            if not step.memory.caught_up:
+                step.memory.caught_up = True
+                step.tell(CaughtUp())
+            receipts.flush(step)
+
+        return self._run(work)
+
+    def _take_mail(self) -> Output:
+        """Open what waits, as far as the inbox has room; one unit for all, or one each if our code fails."""
+        memory = self._memory
+        if not memory.waiting:
+            return Output(wake_at=self._wake_at())
+        taken: list[Delivery] = []
+
+        def work(step: Step) -> None:
+            taken[:] = self._fitting(step)
+            step.seen |= step.unit.seen.known(
+                [seen_envelope(one.sender_user_id, one.sender_device_id, one.envelope_id) for one in taken]
+            )
+            step.sessions.load([(one.sender_user_id, one.sender_device_id) for one in taken])
+            for one in taken:
+                open_delivery(step, one)
+                step.unit.counters.delivery_number = max(step.unit.counters.delivery_number, one.number)
+
+        try:
+            output = self._run(work, pumps=False)
+        except Exception as error:
+            if not uses_up_an_attempt(error):
+                raise
+            self._memory = memory  # the connection goes on: this costs at most one message
+            output = take_one_by_one(self._run, taken)
+        for _ in taken:
+            memory.waiting.popleft()
+        if taken:
+            output = replace(output, acknowledge=taken[-1].number)
+        due = self._wake_at()
+        return replace(output, wake_at=due)
+
+    def _fitting(self, step: Step) -> list[Delivery]:
+        """As many of the deliveries that wait as the inbox has room for, in order."""
+        waiting = self._memory.waiting
+        room = min(len(waiting), step.unit.inbox.room())
+        full = room < len(waiting)
+        if full and not self._memory.inbox_full:
+            step.tell(InboxFull())
+        self._memory.inbox_full = full
+        return [waiting[index] for index in range(room)]
+
+    def reply(self, request: ClientFrame, reply: RelayFrame) -> Output:
+        """Take the answer to a request of this connection; of another kind, it is passed over."""
+        if not self._memory.online:
+            return Output()
+
+        return self._run(lambda step: take_reply(step, request, reply))
+
+    # What the application wants.
+
+    def send(self, to: str, content: str | bytes) -> tuple[MessageId, Output]:
+        """Queue a message durably; what can leave at once is in the Output.
+
+        Raises InvalidUserId, InvalidArgument for a content that is too large, and `store.Full`.
+        """
+        made: list[bytes] = []
+        output = self._run(lambda step: made.append(queue_message(step, to, content)))
+        return MessageId(made[-1].hex()), output
+
+    def mark_read(self, messages: Iterable[DirectMessage | MessageId]) -> Output:
+        """Tell the senders that messages were read; as events, or by id while they are in the inbox.
+
+        Raises InvalidArgument for an id that is not (or no longer) in the inbox.
+        """
+        wanted = list(messages)
+        return self._run(lambda step: mark_read(step, wanted))
+
+    def next_events(self, limit: int, after: int = 0) -> tuple[DurableEvent, ...]:
+        """Return the first *limit* events of the inbox behind number *after*; count that they were handed out."""
+        with self._store.begin() as unit:
+            found = unit.inbox.after(after, limit=limit)
+            for one in found:
+                unit.inbox.delivered(one.number)
+        return tuple(unpack_event(one.kind, one.body, number=one.number, redelivered=one.deliveries) for one in found)
+
+    def acknowledge_event(self, event: DurableEvent) -> Output:
+        """Take an event out of the inbox; nothing happens if it is gone."""
+
+        def work(step: Step) -> None:
+            step.unit.inbox.acknowledge(event.number)
+
+        output = self._run(work)
+        return _joined(output, self._take_mail()) if self._memory.waiting else output
+
+    def trust(self, user_id: str, identity_key: bytes, *, verification: str = "") -> Output:
+        """Put an identity key that a user has shown on record; *verification* says how it was verified, if it was.
+
+        What was held goes on, both ways. Raises InvalidArgument for a key that the user has not shown.
+        """
+        return self._run(lambda step: trust(step, user_id, identity_key, verification))
+
+    def rotate_prekeys(self) -> Output:
+        """Replace the signed and the last-resort prekey; the old ones open first messages for 30 days more."""
+
+        def work(step: Step) -> None:
+            if step.memory.stock.uploading:
+                raise InvalidArgument("an upload is under way: rotate after it")
+            step.unit.prekeys.rotate()
+
+        return self._run(work)
+
+    # Time.
+
+    def tick(self, now: float) -> Output:
+        """Do what is due at *now*, seconds since 1970."""
+        due = self._wake_at()
+        if due is None or now < due:
+            return Output(wake_at=due)
+
+        def work(step: Step) -> None:
+            at = receipts.flush_at(step.memory)
+            if at is not None and at <= step.now:
+                receipts.flush(step)
+            if expiry_due(step):
+                expire(step)
+
+        return self._run(work)
+
+    def finish(self) -> Output:
+        """Let what waits for company go without: receipts."""
+        return self._run(receipts.flush)
+
+    def unsent(self) -> bool:
+        """Whether something that could be sent now waits for the relay to store it."""
+        with self._store.begin() as unit:
+            lanes = {*unit.envelopes.lanes(), *unit.outgoing.lanes(QUEUED), *unit.outgoing.lanes(SUBMITTED)}
+            now = unit.now
+        users = [user_of(lane) for lane in lanes]
+        return any(user is not None and self._memory.lane(user).not_before <= now for user in users)
+
+    def close(self) -> None:
+        """Close the store; nothing follows."""
+        self._memory = Memory()
+        self._store.close()
+
+    # Below.
+
+    def _run(self, work: Callable[[Step], None], *, pumps: bool = True) -> Output:
+        """Do *work* and whatever it makes possible, in one unit; return what may leave now that it is committed."""
+        try:
+            with self._store.begin() as unit:
+                step = Step(unit, self._memory, self._options, self._entropy)
+                work(step)
+                if pumps:
+                    for user_id in list(step.memory.active):
+                        pump(step, user_id)
+                    stock.pump_stock(step)
+                step.sessions.write()
+        except (InvalidArgument, InvalidUserId, Full):
+            raise  # the caller's to correct: work raises it before it touches what is remembered
+        except BaseException:
+            self._memory = Memory()
+            raise
+        return Output(
+            requests=tuple(step.requests),
+            events=tuple(step.events),
+            durable=step.durable,
+            wake_at=self._wake_at(),
+        )
+
+    def _wake_at(self) -> float | None:
+        """When something is due by time alone; None while there is no connection."""
+        memory = self._memory
+        if not memory.online:
+            return None
+        due = [memory.expiry_at]
+        due += [
+            lane.not_before
+            for user_id, lane in memory.lanes.items()
+            if user_id in memory.active and not lane.in_flight and not lane.asking
+        ]
+        at = receipts.flush_at(memory)
+        if at is not None:
+            due.append(at)
+        if not memory.stock.uploading and (memory.stock.wanted or memory.stock.not_before):
+            due.append(memory.stock.not_before)
+        return min(due)
+
+
+def _joined(first: Output, second: Output) -> Output:
+    return Output(
+        (*first.requests, *second.requests),
+        second.acknowledge,
+        (*first.events, *second.events),
+        first.durable + second.durable,
+        second.wake_at,
+    )

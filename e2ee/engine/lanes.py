@@ -1,0 +1,215 @@
+"""From queued contents to envelopes to frames: one lane for each destination (messaging sections 2 and 5).
+
+Silence: what is stored goes again, the same bytes. Refusal: nothing was stored there, so what fits the new
+device list goes again as it is, and what is missing is encrypted anew, with the next key.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from e2ee.errors import RefusalCode
+from e2ee.events import DeliveryState
+from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
+from e2ee.ids import ENVELOPE_ID_SIZE
+from e2ee.limits import DEVICES_PER_USER_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
+from ratchet import NoActiveSession
+from store import Envelope, OutgoingMessage
+
+from .peers import targets
+from .step import QUEUED, SUBMITTED, Step, lane_of
+
+if TYPE_CHECKING:
+    from .memory import Lane
+    from .peers import Target
+
+__all__ = ["ROWS_MAX", "fail", "pump", "submissions"]
+
+FRAME_ROOM: Final = FRAME_SIZE_MAX - 8 * 1024  # bytes for envelopes in one Submit: the rest is names and numbers
+ENVELOPE_OVERHEAD: Final = 4 * 1024  # bytes at most around a content: handshake, post-quantum chunk, header, ids
+ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of one lane; no frame makes more
+
+
+def pump(step: Step, user_id: str) -> None:
+    """Bring the lane to a user forward: what is stored goes first, then what is queued is encrypted."""
+    lane = step.memory.lane(user_id)
+    if not step.memory.online or lane.in_flight or lane.asking or step.now < lane.not_before:
+        return
+    rows = submissions(step, user_id)
+    if lane.repairing:
+        found = targets(step, user_id)
+        if found is None:
+            return
+        repaired = _repair(step, user_id, rows, found)
+        if repaired is None:
+            return
+        rows = repaired
+        lane.repairing = False
+    if not rows:
+        rows = _encrypt_queued(step, user_id)
+    if rows:
+        _submit(step, user_id, lane, rows)
+
+
+def submissions(step: Step, user_id: str) -> list[list[Envelope]]:
+    """The envelopes stored in the lane to a user, by submission, in order."""
+    rows = step.unit.envelopes.in_lane(lane_of(user_id), limit=ROWS_MAX)
+    rows.sort(key=_number)
+    return [list(group) for _, group in groupby(rows, key=_number)]
+
+
+def _number(row: Envelope) -> int:
+    return row.submission_number or 0  # the engine gives every envelope its number when it makes it
+
+
+# Encrypting.
+
+
+def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
+    messages = step.unit.outgoing.next_in(lane_of(user_id), QUEUED, limit=ENVELOPES_PER_FRAME_MAX)
+    if not messages:
+        step.memory.active.pop(user_id, None)
+        return []
+    found = targets(step, user_id)
+    if found is None:
+        return []
+    if not found:
+        # Only the lane to our own other devices can be without any: there is nobody to tell.
+        for message in messages:
+            fail(step, message, "no other device")
+        return []
+    made: list[list[Envelope]] = []
+    size = 0
+    for message in messages:
+        cost = len(found) * (len(message.content) + ENVELOPE_OVERHEAD)
+        if cost > FRAME_ROOM:
+            fail(step, message, RefusalCode.TOO_LARGE.name.lower())
+            continue
+        if size + cost > FRAME_ROOM or (len(made) + 1) * len(found) > ENVELOPES_PER_FRAME_MAX:
+            break
+        rows = _encrypt(step, user_id, message, found, _next_number(step))
+        if rows is None:
+            break
+        step.unit.outgoing.set_state(message.message_id, SUBMITTED)
+        made.append(rows)
+        size += cost
+    return made
+
+
+def _encrypt(
+    step: Step, user_id: str, message: OutgoingMessage, found: list[Target], number: int
+) -> list[Envelope] | None:
+    """Encrypt a content for each device, and store all of it; None if a session must be renewed before."""
+    rows = []
+    for device_id, session in found:
+        try:
+            ciphertext = session.encrypt(message.content, now=step.now, entropy=step.entropy)
+        except NoActiveSession:
+            # Nobody has answered for 30 days. What the other devices' sessions made for this message is
+            # thrown away: their next message skips a key.
+            step.memory.stale.add((user_id, device_id))
+            targets(step, user_id)
+            return None
+        step.sessions.put(user_id, device_id, session)
+        rows.append(
+            Envelope(
+                envelope_id=step.entropy(ENVELOPE_ID_SIZE),
+                message_id=message.message_id,
+                lane=lane_of(user_id),
+                user_id=user_id,
+                device_id=device_id,
+                registration_id=session.remote_registration_id,
+                identity_key=session.remote_identity_key,
+                kind=int(ciphertext.kind),
+                ciphertext=ciphertext.body,
+                submission_number=number,
+            )
+        )
+    for row in rows:
+        step.unit.envelopes.add(row)
+        step.unit.recipients.put(row.message_id, user_id, row.device_id, row.identity_key, SUBMITTED)
+    return rows
+
+
+def _next_number(step: Step) -> int:
+    step.unit.counters.submission_number += 1
+    return step.unit.counters.submission_number
+
+
+def _repair(step: Step, user_id: str, rows: list[list[Envelope]], found: list[Target]) -> list[list[Envelope]] | None:
+    """Fit refused submissions to the new device list, each under a new number; None if a session is missing.
+
+    Envelopes for devices that are still valid stay as they are; those for others have been deleted.
+    """
+    repaired = []
+    for group in rows:
+        number = _next_number(step)
+        for row in group:
+            step.unit.envelopes.delete(row.envelope_id)
+        kept = [_renumbered(row, number) for row in group]
+        for row in kept:
+            step.unit.envelopes.add(row)
+        have = {row.device_id for row in group}
+        missing = [target for target in found if target[0] not in have]
+        message = step.unit.outgoing.get(group[0].message_id)
+        if missing and message is not None:
+            added = _encrypt(step, user_id, message, missing, number)
+            if added is None:
+                return None
+            kept += added
+        repaired.append(kept)
+    return repaired
+
+
+def _renumbered(row: Envelope, number: int) -> Envelope:
+    return Envelope(
+        envelope_id=row.envelope_id,
+        message_id=row.message_id,
+        lane=row.lane,
+        user_id=row.user_id,
+        device_id=row.device_id,
+        registration_id=row.registration_id,
+        identity_key=row.identity_key,
+        kind=row.kind,
+        ciphertext=row.ciphertext,
+        submission_number=number,
+    )
+
+
+# Sending.
+
+
+def _submit(step: Step, user_id: str, lane: Lane, rows: list[list[Envelope]]) -> None:
+    """Put what fits into one frame. Its device list is the one that these envelopes were made for."""
+    devices = _devices(rows[0])
+    chosen: list[Submission] = []
+    count = size = 0
+    for group in rows:
+        cost = sum(len(row.ciphertext) for row in group)
+        full = count + len(group) > ENVELOPES_PER_FRAME_MAX or size + cost > FRAME_ROOM
+        if chosen and (full or _devices(group) != devices):
+            break
+        envelopes = tuple(
+            EnvelopeFor(row.device_id, row.envelope_id, EnvelopeKind(row.kind), row.ciphertext) for row in group
+        )
+        chosen.append(Submission(_number(group[0]), envelopes))
+        count += len(group)
+        size += cost
+    lane.in_flight = True
+    step.requests.append(Submit(0, 0, user_id, devices, tuple(chosen)))
+
+
+def _devices(group: list[Envelope]) -> tuple[DeviceRef, ...]:
+    return tuple(
+        sorted((DeviceRef(row.device_id, row.registration_id) for row in group), key=lambda one: one.device_id)
+    )
+
+
+def fail(step: Step, message: OutgoingMessage, reason: str) -> None:
+    """Give a message up; the application is told, if it is one of its own."""
+    for row in step.unit.envelopes.of_message(message.message_id):
+        step.unit.envelopes.delete(row.envelope_id)
+    step.state(message, DeliveryState.FAILED, reason)
+    step.unit.outgoing.take_out(message.message_id)
+    step.unit.recipients.delete(message.message_id)

@@ -1,0 +1,78 @@
+"""What the engine remembers between steps and may forget at any time: about this connection, nothing else.
+
+Everything that must not be forgotten is in the store. A step that fails leaves the engine offline with a
+new `Memory`, so nothing here can contradict what is stored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from e2ee.frames import Delivery
+
+__all__ = ["Lane", "Memory"]
+
+REPAIRS_MAX: Final = 3  # in a row; then the lane waits: a relay that keeps changing its mind costs no more
+WAIT_MIN_S: Final = 1.0  # seconds a lane waits after a refusal; doubled each time
+WAIT_MAX_S: Final = 300.0  # seconds
+
+
+@dataclass(slots=True)
+class Lane:
+    """The submissions to one user: one frame of them is in flight, or something else is waited for."""
+
+    in_flight: bool = False  # a Submit without a reply
+    asking: bool = False  # for bundles
+    repairing: bool = False  # the device list was refused; what is stored is to be fitted to the new one
+    repairs: int = 0  # refusals of the device list in a row
+    delay_s: float = 0.0  # waited last
+    not_before: float = 0.0  # seconds since 1970
+
+    def wait(self, now: float, seconds: float | None = None) -> None:
+        """Let the lane wait: for the time that the relay gives, else twice as long as the last time."""
+        self.delay_s = min(WAIT_MAX_S, max(WAIT_MIN_S, 2 * self.delay_s))
+        self.not_before = now + (self.delay_s if seconds is None else min(seconds, WAIT_MAX_S))
+
+    def moved(self) -> None:
+        """Something was stored: start counting anew."""
+        self.repairs, self.delay_s, self.not_before = 0, 0.0, 0.0
+
+
+@dataclass(slots=True)
+class Stock:
+    """One-time prekeys: how many are still to be made, and whether an upload is under way."""
+
+    one_time: int = 0
+    one_time_kem: int = 0
+    uploading: bool = False
+    not_before: float = 0.0  # seconds since 1970: after a refusal
+
+    @property
+    def wanted(self) -> bool:
+        """Whether some are to be made."""
+        return self.one_time > 0 or self.one_time_kem > 0
+
+
+@dataclass(slots=True)
+class Memory:
+    """The state of one connection, and of none."""
+
+    online: bool = False
+    caught_up: bool = False
+    lanes: dict[str, Lane] = field(default_factory=dict)  # by user id
+    active: dict[str, None] = field(default_factory=dict)  # users in whose lane something may be waiting, in order
+    stale: set[tuple[str, int]] = field(default_factory=set)  # devices whose session must be renewed before it sends
+    stock: Stock = field(default_factory=Stock)
+    receipts: int = 0  # due since the last flush
+    receipts_since: float | None = None  # seconds since 1970; None: none is due
+    expiry_at: float = 0.0  # seconds since 1970: when to look for messages that are too old
+    own_devices_at: float | None = None  # when the relay last told our own other devices
+    waiting: deque[Delivery] = field(default_factory=deque)  # deliveries that the inbox has no room for
+    inbox_full: bool = False
+
+    def lane(self, user_id: str) -> Lane:
+        """The lane of a user."""
+        return self.lanes.setdefault(user_id, Lane())

@@ -1,0 +1,205 @@
+"""Other users: whose identity key is on record, which devices may be written to, sessions from bundles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from e2ee.errors import RefusalCode
+from e2ee.events import IdentityChanged
+from e2ee.frames import GetBundles, WantedDevices
+from e2ee.ids import UserId
+from e2ee.limits import DEVICES_PER_USER_MAX
+from e2ee.trust import IdentityPolicy, Verdict, judge
+from ratchet import MalformedMessage, NotAuthentic, PreKeyBundle, Session
+
+from .step import Step, address
+
+if TYPE_CHECKING:
+    from e2ee.frames import Bundles, DeviceBundle, UserBundles
+
+    from .memory import Lane
+
+__all__ = ["Target", "adopt", "judge_identity", "note_change", "take_bundles", "targets"]
+
+OWN_DEVICES_AGE_S: Final = 3600.0  # seconds for which "no other device" is believed; asking costs no prekey then
+_REQUEST_ID_SIZE: Final = 16  # bytes
+
+Target = tuple[int, Session]
+"""A device of the user, and the session that it is written to with."""
+
+
+def judge_identity(step: Step, user_id: str, shown: bytes) -> Verdict:
+    """Judge an identity key that a user shows. Our own user's is ours, whatever the policy."""
+    if user_id == step.user_id:
+        return Verdict.USE if shown == step.account.identity.public_key else Verdict.HOLD_CHANGED
+    record = step.unit.identities.current(user_id)
+    return judge(
+        step.options.identities,
+        on_record=None if record is None else record.identity_key,
+        verified=record is not None and bool(record.verification),
+        shown=shown,
+    )
+
+
+def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
+    """Put a key on record; what was agreed under another one ends."""
+    record = step.unit.identities.current(user_id)
+    step.unit.identities.see(user_id, identity_key, current=True)
+    if record is not None and record.identity_key != identity_key:
+        step.sessions.forget(user_id)
+        for device in step.unit.devices.of(user_id):
+            step.unit.devices.delete(user_id, device.device_id)
+            step.unit.envelopes.delete_for(user_id, device.device_id)
+
+
+def note_change(step: Step, user_id: str, shown: bytes) -> None:
+    """Record a key that a user has shown for the first time, other than the one on record, and tell of it."""
+    record = step.unit.identities.current(user_id)
+    if record is None or any(one.identity_key == shown for one in step.unit.identities.history(user_id)):
+        return
+    step.unit.identities.see(user_id, shown)
+    adopted = step.options.identities is IdentityPolicy.ALWAYS
+    step.keep(IdentityChanged(user=UserId(user_id), on_record=record.identity_key, shown=shown, adopted=adopted))
+
+
+def targets(step: Step, user_id: str) -> list[Target] | None:
+    """The devices to write to, with their sessions; None if that has to wait: for bundles, or for a decision."""
+    own = user_id == step.user_id
+    record = None if own else step.unit.identities.current(user_id)
+    if record is not None:
+        verdict = judge_identity(step, user_id, record.identity_key)
+        if verdict.holds:
+            step.hold(user_id, verdict.value)
+            return None
+    devices = step.unit.devices.of(user_id)
+    if not devices and own and _believed_alone(step):
+        return []
+    if not devices or (record is None and not own):
+        _ask(step, user_id, None)
+        return None
+    step.sessions.load([(user_id, device.device_id) for device in devices])
+    found: list[Target] = []
+    missing: list[int] = []
+    for device in devices:
+        session = step.sessions.get(user_id, device.device_id)
+        if session is None or not _usable(step, session, user_id, device.device_id, device.registration_id):
+            missing.append(device.device_id)
+        else:
+            found.append((device.device_id, session))
+    if missing:
+        _ask(step, user_id, tuple(missing[:DEVICES_PER_USER_MAX]))
+        return None
+    return found
+
+
+def _believed_alone(step: Step) -> bool:
+    told = step.memory.own_devices_at
+    return told is not None and step.now < told + OWN_DEVICES_AGE_S
+
+
+def _usable(step: Step, session: Session, user_id: str, device_id: int, registration_id: int) -> bool:
+    return (
+        session.can_encrypt
+        and session.remote_registration_id == registration_id
+        and (user_id, device_id) not in step.memory.stale
+    )
+
+
+def _ask(step: Step, user_id: str, device_ids: tuple[int, ...] | None) -> None:
+    step.memory.lane(user_id).asking = True
+    request_id = step.entropy(_REQUEST_ID_SIZE)
+    step.requests.append(GetBundles(0, 0, request_id, (WantedDevices(user_id, device_ids),)))
+
+
+def take_bundles(step: Step, request: GetBundles, reply: Bundles) -> None:
+    """Take the devices and keys that were asked for. Each user's lane goes on, or is held with a reason."""
+    answers = {answer.user_id: answer for answer in reply.users}
+    for wanted in request.wanted:
+        lane = step.memory.lane(wanted.user_id)
+        lane.asking = False
+        answer = answers.get(wanted.user_id)
+        if answer is None or answer.identity_key is None:
+            lane.wait(step.now)
+            step.hold(wanted.user_id, RefusalCode.UNKNOWN_USER.name.lower())
+        elif _accepted(step, answer, answer.identity_key):
+            _take_devices(step, wanted, answer, answer.identity_key, lane)
+
+
+def _accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
+    """Whether the identity key may be used; a held one leaves its reason with the lane."""
+    user_id = answer.user_id
+    verdict = judge_identity(step, user_id, shown)
+    if verdict is Verdict.USE:
+        return True
+    if user_id != step.user_id:
+        known = step.unit.identities.current(user_id) is not None
+        if known and verdict is not Verdict.HOLD_UNVERIFIED:
+            note_change(step, user_id, shown)
+        if verdict is Verdict.ADOPT:
+            adopt(step, user_id, shown)
+            return True
+        if not known:
+            step.unit.identities.see(user_id, shown)  # so that a safety number can be compared
+    step.memory.lane(user_id).wait(step.now)
+    step.hold(user_id, verdict.value)
+    return False
+
+
+def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identity_key: bytes, lane: Lane) -> None:
+    own_device = step.account.device_id if answer.user_id == step.user_id else None
+    if own_device is not None and wanted.device_ids is None:
+        step.memory.own_devices_at = step.now
+    taken: set[int] = set()
+    for bundle in answer.bundles:
+        if bundle.device_id == own_device:
+            continue
+        try:
+            _start(step, answer.user_id, _bundle(bundle, identity_key))
+        except (NotAuthentic, MalformedMessage):
+            # Not a device of this user: it is not written to. If the relay insists on it, the lane waits.
+            continue
+        step.unit.devices.put(answer.user_id, bundle.device_id, bundle.registration_id)
+        step.memory.stale.discard((answer.user_id, bundle.device_id))
+        taken.add(bundle.device_id)
+    for device_id in set(wanted.device_ids or ()) - taken:
+        step.unit.devices.delete(answer.user_id, device_id)
+    if own_device is None and not taken:
+        lane.wait(step.now)
+        step.hold(answer.user_id, "no device")
+
+
+def _start(step: Step, user_id: str, bundle: PreKeyBundle) -> None:
+    """Start a session from a verified bundle, or renew one that cannot be used. A good one stays."""
+    session = step.sessions.get(user_id, bundle.device_id)
+    if session is None:
+        session = Session.initiate(
+            step.unit.prekeys,
+            bundle,
+            local=step.local,
+            remote=address(user_id, bundle.device_id),
+            now=step.now,
+            entropy=step.entropy,
+        )
+    elif _usable(step, session, user_id, bundle.device_id, bundle.registration_id):
+        bundle.verify()
+        return
+    else:
+        session.renew(step.unit.prekeys, bundle, now=step.now, entropy=step.entropy)
+    step.sessions.put(user_id, bundle.device_id, session)
+
+
+def _bundle(bundle: DeviceBundle, identity_key: bytes) -> PreKeyBundle:
+    one_time = bundle.one_time_prekey
+    return PreKeyBundle(
+        registration_id=bundle.registration_id,
+        device_id=bundle.device_id,
+        identity_key=identity_key,
+        signed_prekey_id=bundle.signed_prekey.id,
+        signed_prekey=bundle.signed_prekey.public_key,
+        signed_prekey_signature=bundle.signed_prekey.signature,
+        kem_prekey_id=bundle.kem_prekey.id,
+        kem_prekey=bundle.kem_prekey.public_key,
+        kem_prekey_signature=bundle.kem_prekey.signature,
+        one_time_prekey_id=None if one_time is None else one_time.id,
+        one_time_prekey=None if one_time is None else one_time.public_key,
+    )

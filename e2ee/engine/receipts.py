@@ -1,0 +1,149 @@
+"""Receipts: noted with each message, sent together, and what those of others tell of our own messages."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from e2ee.content import ContentKind, Receipt, ReceiptState, decode_content, decode_receipt, encode_receipt
+from e2ee.events import DeliveryState, DirectMessage
+from e2ee.limits import RECEIPT_RANGES_MAX
+from store import Full
+
+from .step import DELIVERED, SENT, SUBMITTED, Step, conversation_with, lane_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from e2ee.content import Content
+    from store import DueReceipt, OutgoingMessage
+
+    from .memory import Memory
+
+__all__ = ["due", "flush", "flush_at", "mark_read", "take_receipt"]
+
+RECEIPTS_MAX: Final = 64  # messages received after which receipts are sent: the sender's window stays small
+RECEIPTS_AGE_S: Final = 2.0  # seconds that a receipt waits for others
+DELIVERED_KEPT_MAX: Final = 256  # delivered messages of a conversation that a read mark still finds here
+_PAGE: Final = 64  # messages looked through at once
+
+_DELIVERED: Final = "delivered"
+_READ: Final = "read"
+_STATES: Final = {_DELIVERED: ReceiptState.DELIVERED, _READ: ReceiptState.READ}
+
+
+def due(step: Step, user_id: str, device_id: int, conversation_number: int, kind: str) -> None:
+    """Note that a receipt is due to the device that sent a message."""
+    step.unit.receipts.add(user_id, device_id, conversation_with(user_id), conversation_number, kind)
+    step.memory.receipts += 1
+    if step.memory.receipts_since is None:
+        step.memory.receipts_since = step.now
+
+
+def flush_at(memory: Memory) -> float | None:
+    """When the receipts that are due go out (seconds since 1970); None: none is due."""
+    if memory.receipts_since is None:
+        return None
+    return memory.receipts_since if memory.receipts >= RECEIPTS_MAX else memory.receipts_since + RECEIPTS_AGE_S
+
+
+def flush(step: Step) -> None:
+    """Queue one message for each state, device and conversation with everything that is due."""
+    for user_id, device_id, _count, _since in step.unit.receipts.devices():
+        while rows := step.unit.receipts.due(user_id, device_id, limit=RECEIPT_RANGES_MAX):
+            try:
+                _queue(step, user_id, device_id, rows)
+            except Full:
+                break  # they stay due: messages of the application come first
+            step.unit.receipts.given(user_id, device_id, rows[-1].number)
+    step.memory.receipts = 0
+    step.memory.receipts_since = None
+
+
+def _queue(step: Step, user_id: str, device_id: int, rows: list[DueReceipt]) -> None:
+    ordered = sorted(rows, key=lambda row: (row.kind, row.conversation_number))
+    for kind, some in groupby(ordered, key=lambda row: row.kind):
+        ranges = _ranges(row.conversation_number for row in some)
+        body = encode_receipt(Receipt(_STATES[kind], device_id, None, ranges))
+        step.queue(ContentKind.RECEIPT, user_id, body)
+
+
+def _ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending numbers as runs: first and last of each."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return tuple(runs)
+
+
+def mark_read(step: Step, messages: Iterable[DirectMessage]) -> None:
+    """Tell the senders that the application has shown their messages, if this device gives receipts."""
+    if not step.options.receipts:
+        return
+    for message in messages:
+        if message.sender != step.user_id:
+            due(step, message.sender, message.sender_device, message.conversation_number, _READ)
+
+
+# Those of others.
+
+
+def take_receipt(step: Step, content: Content) -> None:
+    """Take what another user tells of our messages to that user, and of no others. Raises MalformedFrame."""
+    receipt = decode_receipt(content.body)
+    sender = content.sender_user_id
+    if receipt.device_id != step.account.device_id or receipt.group_id is not None or sender == step.user_id:
+        return  # of another own device, which has its own copy; or of a conversation that is not here
+    states = (SENT, SUBMITTED) if receipt.state is ReceiptState.DELIVERED else (DELIVERED, SENT, SUBMITTED)
+    for state in states:
+        for message in _named(step, sender, state, receipt.ranges):
+            _came(step, message, content, receipt.state)
+    if receipt.state is ReceiptState.DELIVERED:
+        _log_oldest_delivered(step, sender)
+
+
+def _named(step: Step, user_id: str, state: str, ranges: tuple[tuple[int, int], ...]) -> list[OutgoingMessage]:
+    """The messages to a user in *state* whose conversation numbers are in *ranges*. They are in order of both."""
+    limit = _PAGE
+    while True:
+        messages = step.unit.outgoing.next_in(lane_of(user_id), state, limit=limit)
+        numbers = [decode_content(message.content).conversation_number for message in messages]
+        if len(messages) < limit or numbers[-1] >= ranges[-1][1]:
+            break
+        limit *= 2
+    return [
+        message
+        for message, number in zip(messages, numbers, strict=True)
+        if number and any(first <= number <= last for first, last in ranges)
+    ]
+
+
+def _came(step: Step, message: OutgoingMessage, content: Content, state: ReceiptState) -> None:
+    """A device of the recipient has a message, or its application has shown it."""
+    name = _DELIVERED if state is ReceiptState.DELIVERED else _READ
+    for recipient in step.unit.recipients.of(message.message_id):
+        if recipient.device_id == content.sender_device_id:
+            step.unit.recipients.put(
+                message.message_id, recipient.user_id, recipient.device_id, recipient.identity_key, name
+            )
+    if state is ReceiptState.DELIVERED:
+        step.unit.outgoing.set_state(message.message_id, DELIVERED)
+        step.state(message, DeliveryState.DELIVERED)
+        return
+    step.state(message, DeliveryState.READ)
+    _log(step, message)
+
+
+def _log(step: Step, message: OutgoingMessage) -> None:
+    """A message is final: what remains of it is what may be asked for again."""
+    step.unit.outgoing.take_out(message.message_id)
+    step.unit.send_log.add(message.message_id, message.lane, message.content)
+
+
+def _log_oldest_delivered(step: Step, user_id: str) -> None:
+    kept = step.unit.outgoing.next_in(lane_of(user_id), DELIVERED, limit=DELIVERED_KEPT_MAX + _PAGE)
+    for message in kept[: max(0, len(kept) - DELIVERED_KEPT_MAX)]:
+        _log(step, message)
