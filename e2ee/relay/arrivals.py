@@ -1,0 +1,204 @@
+"""What is decided of a frame before the store is asked: is it its turn, is it well formed, is it allowed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from e2ee.errors import MalformedFrame, RefusalCode
+from e2ee.frames import (
+    Acknowledge,
+    ClientFrame,
+    GetBundles,
+    Login,
+    Ping,
+    Pong,
+    RefusedRequest,
+    RemoveDevice,
+    Submit,
+    Submitted,
+    UnknownFrame,
+    UploadPreKeys,
+)
+from e2ee.ids import UserId
+
+from . import devices, login, prekeys, submit
+from .connection import Ask, Close, Connection, Output, Phase, Send, Session
+from .plan import Plan, Step, refuse_submit
+from .refusal import closing
+
+if TYPE_CHECKING:
+    from store.relay import RelayUnit
+
+    from .hooks import MaySend
+    from .limits import RelayOptions
+    from .statistics import Statistics
+
+__all__ = ["Arrivals"]
+
+
+class Arrivals:
+    """Turns frames into replies, where nothing has to be stored, and into steps of a transaction."""
+
+    def __init__(
+        self,
+        names: frozenset[str],
+        options: RelayOptions,
+        statistics: Statistics,
+        *,
+        open_registration: bool,
+        asks: bool,
+        may_send: MaySend | None,
+    ) -> None:
+        self._names = names
+        self._options = options
+        self._statistics = statistics
+        self._open_registration = open_registration
+        self._asks = asks
+        self._may_send = may_send
+        self._destinations: set[str] = set()
+
+    def take_destinations(self) -> frozenset[str]:
+        """Users to whom messages came since the last call: their device lists are read together."""
+        taken, self._destinations = frozenset(self._destinations), set()
+        return taken
+
+    def frame(
+        self, connection: Connection, frame: ClientFrame | UnknownFrame, outputs: list[Output], now: float
+    ) -> list[Step]:
+        """Take one frame. Raises MalformedFrame: its connection is to be closed, in turn."""
+        if connection.phase is Phase.CHALLENGED:
+            if not isinstance(frame, Login):
+                raise MalformedFrame("nothing but a login comes before the login")
+            return self._login(connection, frame, outputs)
+        session = connection.session
+        if session is None or connection.phase is not Phase.UP:
+            raise MalformedFrame("nothing comes before the login is accepted")
+        if isinstance(frame, UnknownFrame):
+            if frame.request is not None:
+                self._refuse(connection, RefusedRequest(frame.request, RefusalCode.UNKNOWN_REQUEST, None), outputs)
+            return []
+        if isinstance(frame, Login):
+            raise MalformedFrame("there is one login")
+        steps: list[Step] = []
+        # Beyond what was pushed here it acknowledges nothing (R4.17): a number of another life of this
+        # relay's data must not swallow mail that nobody has seen.
+        if 0 < frame.acknowledged <= connection.pushed:
+            steps.append(Step(connection, partial(_acknowledge, session, frame.acknowledged)))
+        step = self._request(connection, session, frame, outputs, now)
+        return steps if step is None else [*steps, step]
+
+    def authorized(
+        self,
+        connection: Connection,
+        allowed: bool | None,  # noqa: FBT001 - the value of an input
+        _outputs: list[Output],
+        _now: float,
+    ) -> list[Step]:
+        """Go on with a login after the application has decided."""
+        if allowed:
+            return [self._entering(connection)]
+        code = RefusalCode.UNAVAILABLE if allowed is None else RefusalCode.NOT_AUTHORIZED
+        return [Step(connection, partial(_close, connection, code, ""))]
+
+    def _login(self, connection: Connection, frame: Login, outputs: list[Output]) -> list[Step]:
+        try:
+            claim = login.check_login(frame, connection.nonce, self._names)
+        except login.LoginRefused as refused:
+            return [Step(connection, partial(_close, connection, refused.code, refused.explanation))]
+        connection.claim = claim
+        connection.identity_key = frame.identity_key
+        connection.phase = Phase.LOGGING_IN
+        if self._asks:
+            outputs.append(Ask(connection, claim.user_id, frame.token))
+            return []
+        return [self._entering(connection)]
+
+    def _entering(self, connection: Connection) -> Step:
+        return Step(
+            connection,
+            login.entering(
+                connection,
+                open_registration=self._open_registration,
+                identity_change=self._options.identity_change,
+            ),
+        )
+
+    def _request(
+        self,
+        connection: Connection,
+        session: Session,
+        frame: Acknowledge | Ping | UploadPreKeys | GetBundles | Submit | RemoveDevice,
+        outputs: list[Output],
+        now: float,
+    ) -> Step | None:
+        match frame:
+            case Acknowledge():
+                return None
+            case Submit():
+                return self._submit(connection, session, frame, outputs, now)
+            case _:
+                return self._limited(connection, session, frame, outputs, now)
+
+    def _limited(
+        self,
+        connection: Connection,
+        session: Session,
+        frame: Ping | UploadPreKeys | GetBundles | RemoveDevice,
+        outputs: list[Output],
+        now: float,
+    ) -> Step | None:
+        wait_ms = connection.requests.take(1, now)
+        if wait_ms:
+            self._refuse(connection, RefusedRequest(frame.request, RefusalCode.RATE_LIMITED, wait_ms), outputs)
+            return None
+        match frame:
+            case Ping():
+                outputs.append(Send(connection, Pong(frame.request)))
+                return None
+            case UploadPreKeys():
+                return self._upload(connection, session, frame, outputs)
+            case GetBundles():
+                return Step(connection, partial(prekeys.hand_out, connection, session, self._options, frame))
+            case RemoveDevice():
+                return Step(connection, partial(devices.remove, connection, session, frame))
+
+    def _upload(
+        self, connection: Connection, session: Session, frame: UploadPreKeys, outputs: list[Output]
+    ) -> Step | None:
+        try:
+            prekeys.check_upload(frame, session)
+        except prekeys.WrongSignature:
+            self._refuse(connection, RefusedRequest(frame.request, RefusalCode.NOT_AUTHENTIC, None), outputs)
+            return None
+        return Step(connection, partial(prekeys.upload, connection, session, frame))
+
+    def _submit(
+        self, connection: Connection, session: Session, frame: Submit, outputs: list[Output], now: float
+    ) -> Step | None:
+        submit.check_submit(frame)
+        sender = UserId(session.device.user_id)
+        if self._may_send is not None and frame.user_id != sender and not self._may_send(sender, UserId(frame.user_id)):
+            self._refuse(connection, refuse_submit(frame.request, RefusalCode.NOT_AUTHORIZED), outputs)
+            return None
+        wait_ms = connection.envelopes.take(sum(len(one.envelopes) for one in frame.submissions), now)
+        if wait_ms:
+            refusal = refuse_submit(frame.request, RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
+            self._refuse(connection, refusal, outputs)
+            return None
+        self._destinations.add(frame.user_id)
+        return Step(connection, partial(submit.submit, connection, session, frame))
+
+    def _refuse(self, connection: Connection, frame: RefusedRequest | Submitted, outputs: list[Output]) -> None:
+        code = frame.code if isinstance(frame, RefusedRequest) else frame.refusal
+        if code is not None:
+            self._statistics.refusals[RefusalCode(code).name.lower()] += 1
+        outputs.append(Send(connection, frame))
+
+
+def _acknowledge(session: Session, number: int, plan: Plan, _unit: RelayUnit) -> None:
+    plan.acknowledge(session.device.key, number)
+
+
+def _close(connection: Connection, code: RefusalCode, explanation: str, plan: Plan, _unit: RelayUnit) -> None:
+    plan.outputs.append(Close(connection, closing(code, explanation)))

@@ -1,0 +1,59 @@
+"""Where an application puts its own rules, and where frames can be traced and filtered.
+
+Every hook is optional. One that raises refuses: what cannot be decided is not allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
+from e2ee.ids import UserId
+
+__all__ = ["Authorize", "Inbound", "MaySend", "Outbound", "Peer", "Raw", "RelayHooks", "Verdict"]
+
+
+class Verdict(Enum):
+    """What a filter says of a frame."""
+
+    PASS = "pass"  # noqa: S105 - the verdict, not a password
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whose connection a frame came from or goes to; before the login is accepted user and device are None."""
+
+    connection: int  # counts the connections of this process
+    user_id: UserId | None
+    device_id: int | None
+
+
+Authorize: TypeAlias = Callable[[UserId, bytes | None], bool | Awaitable[bool]]
+MaySend: TypeAlias = Callable[[UserId, UserId], bool]
+Raw: TypeAlias = Callable[[Peer, str | bytes], Verdict]
+Inbound: TypeAlias = Callable[[Peer, ClientFrame | UnknownFrame], Verdict]
+Outbound: TypeAlias = Callable[[Peer, RelayFrame], Verdict]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayHooks:
+    """An application's own rules.
+
+    `authorize`, `on_raw`, `on_inbound` and `on_outbound` are called in the event loop; `may_send` in the relay's
+    store thread, between transactions. None may block: all connections wait for it.
+    """
+
+    # (user, token) once the signature of a login has verified: whether the user may come in. May be a coroutine.
+    authorize: Authorize | None = None
+    # (from, to) for every Submit to another user: False refuses it with NOT_AUTHORIZED.
+    may_send: MaySend | None = None
+    # Every message as it came, text and binary, before it is decoded. Text has no other receiver.
+    on_raw: Raw | None = None
+    # Every frame of a client, decoded. DROP refuses a request with NOT_AUTHORIZED and forgets any other frame.
+    on_inbound: Inbound | None = None
+    # Every frame before it is sent. A Deliver that is dropped stays in the mailbox and comes with the next connection.
+    on_outbound: Outbound | None = None

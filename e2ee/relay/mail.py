@@ -1,0 +1,111 @@
+"""The end of every batch: envelopes into mailboxes, acknowledged ones out, and what waits to who is connected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from e2ee.frames import Deliver, Delivery, Drained, EnvelopeKind, Outcome, RelayFrame, Submitted
+from e2ee.limits import ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
+from store.relay import DeviceKey, RelayUnit
+from store.relay import Outcome as Stored
+
+from .limits import DELIVERY_OVERHEAD, RelayOptions
+from .plan import Plan, Push
+
+if TYPE_CHECKING:
+    from store import relay as stored
+
+    from .connection import Connection
+
+__all__ = ["acknowledge", "frames", "push", "store"]
+
+_OUTCOMES = {
+    Stored.STORED: Outcome.STORED,
+    Stored.DUPLICATE: Outcome.DUPLICATE,
+    Stored.FULL: Outcome.FULL,
+    Stored.GONE: Outcome.GONE,
+}
+# Bytes of content in one frame, so that it stays within R1.1 whatever the ids are.
+_CONTENT_MAX = FRAME_SIZE_MAX - ENVELOPES_PER_FRAME_MAX * DELIVERY_OVERHEAD
+
+
+def store(plan: Plan, unit: RelayUnit) -> None:
+    """Put the mail of all steps into the mailboxes at once, and make the replies."""
+    outcomes = unit.mailboxes.append(plan.mail)
+    for envelope, outcome in zip(plan.mail, outcomes, strict=True):
+        plan.envelopes[outcome.value] = plan.envelopes.get(outcome.value, 0) + 1
+        if outcome is Stored.STORED:
+            plan.touched.add(envelope.recipient)
+    highest: dict[DeviceKey, int] = {}
+    for accepted in plan.accepted:
+        position = accepted.first
+        told: list[tuple[Outcome, ...]] = []
+        for submission in accepted.submissions:
+            end = position + len(submission.envelopes)
+            told.append(tuple(_OUTCOMES[outcome] for outcome in outcomes[position:end]))
+            position = end
+            sender = plan.mail[end - 1].sender.key
+            highest[sender] = max(submission.number, highest.get(sender, 0))
+        plan.reply(accepted.connection, Submitted(accepted.request, tuple(told), accepted.refusal, None, None))
+    for device, number in highest.items():
+        unit.devices.advance(device, submission_number=number)
+
+
+def acknowledge(plan: Plan, unit: RelayUnit) -> None:
+    """Take what was acknowledged out of the mailboxes."""
+    plan.removed_mail = unit.mailboxes.acknowledge(plan.acknowledged)
+
+
+def push(plan: Plan, unit: RelayUnit, options: RelayOptions) -> None:
+    """Read what waits for the devices connected here, as far as their windows have room (R4.13)."""
+    for key in sorted(plan.touched):
+        entered = plan.entered.get(key)
+        connection = plan.connected.get(key) if entered is None else entered.connection
+        if connection is None or key in plan.gone:
+            continue
+        start = connection.pushed if entered is None else entered.start
+        _push(key, connection, start, plan, unit, options)
+
+
+def _push(
+    key: DeviceKey, connection: Connection, start: int, plan: Plan, unit: RelayUnit, options: RelayOptions
+) -> None:
+    count, size = connection.room(plan.acknowledged.get(key, 0), options)
+    cursor = start
+    while count > 0 and size > 0:
+        found: list[stored.Delivery] = unit.mailboxes.deliveries(
+            key, after=cursor, count_max=min(count, ENVELOPES_PER_FRAME_MAX), size_max=_CONTENT_MAX
+        )
+        if not found:
+            if cursor != connection.drained or key in plan.entered:
+                plan.pushes.append(Push(connection, (), cursor))
+            return
+        plan.pushes.append(Push(connection, tuple(found), None))
+        cursor = found[-1].number
+        count -= len(found)
+        size -= sum(len(one.content) for one in found)
+
+
+def frames(push: Push) -> list[RelayFrame]:
+    """What is sent of a push."""
+    sent: list[RelayFrame] = []
+    if push.deliveries:
+        sent.append(
+            Deliver(
+                tuple(
+                    Delivery(
+                        one.number,
+                        one.sender_user_id,
+                        one.sender_device_id,
+                        one.envelope_id,
+                        EnvelopeKind(one.kind),
+                        one.content,
+                        int(one.stored_at * 1000),
+                    )
+                    for one in push.deliveries
+                )
+            )
+        )
+    if push.drained is not None:
+        sent.append(Drained(push.drained))
+    return sent

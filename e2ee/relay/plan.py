@@ -1,0 +1,124 @@
+"""What one transaction comes to: collected while it is open, applied to memory only once it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from e2ee.frames import DeviceChange, RelayFrame, Submission, Submitted
+from store.relay import Delivery, Device, DeviceKey, Envelope, RelayUnit
+
+from .connection import Connection, Output, Send, Session
+
+if TYPE_CHECKING:
+    from e2ee.errors import RefusalCode
+
+__all__ = ["Accepted", "Entered", "Plan", "Push", "RollBack", "Step", "refuse_submit"]
+
+
+class RollBack(Exception):
+    """Undo everything of this step, and answer with *reply*: it is refused after it has written something."""
+
+    def __init__(self, reply: Send) -> None:
+        super().__init__("the step is refused")
+        self.reply = reply
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A login that is accepted."""
+
+    connection: Connection
+    session: Session
+    start: int  # delivery number up to which the client has everything
+    registered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A Submit whose submissions are being stored; its envelopes stand together in `Plan.mail`."""
+
+    connection: Connection
+    request: int
+    submissions: tuple[Submission, ...]  # those accepted
+    first: int  # position in `Plan.mail`
+    refusal: RefusalCode | None  # of the one behind them
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Mail for a connection."""
+
+    connection: Connection
+    deliveries: tuple[Delivery, ...]
+    drained: int | None  # nothing is behind this number; None: there is
+
+
+@dataclass(slots=True)
+class Plan:
+    """Of one transaction. Steps write here and in the unit, and nowhere else."""
+
+    now: float
+    connected: Mapping[DeviceKey, Connection]
+    destinations: frozenset[str]  # users whose device lists the steps will ask for
+    outputs: list[Output] = field(default_factory=list)
+    acknowledged: dict[DeviceKey, int] = field(default_factory=dict)
+    touched: set[DeviceKey] = field(default_factory=set)  # who may have mail
+    entered: dict[DeviceKey, Entered] = field(default_factory=dict)
+    replaced: list[Connection] = field(default_factory=list)
+    gone: dict[DeviceKey, RefusalCode] = field(default_factory=dict)
+    uploaded: set[Connection] = field(default_factory=set)
+    told_low: set[Connection] = field(default_factory=set)
+    mail: list[Envelope] = field(default_factory=list)
+    recipients: list[DeviceKey] = field(default_factory=list)
+    accepted: list[Accepted] = field(default_factory=list)
+    numbers: dict[tuple[Connection, int], bytes] = field(default_factory=dict)
+    pushes: list[Push] = field(default_factory=list)
+    envelopes: dict[str, int] = field(default_factory=dict)  # stored, duplicate …: for the statistics
+    removed_mail: int = 0
+    bundles: int = 0
+    withheld: int = 0
+    sweep_on: bool = False  # there is more that is too old
+    _listed: dict[str, list[Device]] = field(default_factory=dict)
+
+    def reply(self, connection: Connection, frame: RelayFrame) -> None:
+        """Send *frame* once this is committed."""
+        self.outputs.append(Send(connection, frame))
+
+    def acknowledge(self, device: DeviceKey, number: int) -> None:
+        """Remove the device's mail up to *number* at the end of the transaction."""
+        self.acknowledged[device] = max(number, self.acknowledged.get(device, 0))
+        self.touched.add(device)
+
+    def listed(self, unit: RelayUnit, user_id: str) -> list[Device]:
+        """The user's devices that others may write to; read for all destinations of the batch at once."""
+        if user_id not in self._listed:
+            wanted = (self.destinations | {user_id}) - self._listed.keys()
+            found: dict[str, list[Device]] = {one: [] for one in wanted}
+            for device in unit.devices.of_users(wanted):
+                found[device.user_id].append(device)
+            self._listed |= found
+        return self._listed[user_id]
+
+    def lists_changed(self) -> None:
+        """Read device lists anew from here on."""
+        self._listed.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One piece of work in a transaction. If it fails, its connection is closed."""
+
+    connection: Connection | None
+    run: Run
+
+
+Run: TypeAlias = Callable[[Plan, RelayUnit], None]
+
+
+def refuse_submit(
+    request: int, code: RefusalCode, *, change: DeviceChange | None = None, wait_ms: int | None = None
+) -> Submitted:
+    """The reply to a Submit of which nothing was stored."""
+    return Submitted(request, (), code, change, wait_ms)

@@ -1,0 +1,95 @@
+"""Taking messages: the checks of a Submit (R4.9 to R4.11), and its envelopes into the batch's."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from e2ee.errors import MalformedFrame, RefusalCode
+from e2ee.frames import DeviceChange, DeviceRef, Submission, Submit
+from store.relay import Device, Envelope, RelayUnit
+
+from .plan import Accepted, Plan, refuse_submit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .connection import Connection, Session
+
+__all__ = ["check_submit", "submit"]
+
+
+def check_submit(frame: Submit) -> None:
+    """Check what the parts of a Submit say of each other (R4.15). Raises MalformedFrame."""
+    listed = {device.device_id for device in frame.devices}
+    if len(listed) != len(frame.devices):
+        raise MalformedFrame("a device stands twice in the list")
+    for submission in frame.submissions:
+        named = {envelope.device_id for envelope in submission.envelopes}
+        if len(named) != len(submission.envelopes):
+            raise MalformedFrame("a submission has two envelopes for one device")
+        if not named <= listed:
+            raise MalformedFrame("an envelope is for a device that is not in the list")
+    if any(one.number >= following.number for one, following in pairwise(frame.submissions)):
+        raise MalformedFrame("the numbers of submissions rise")
+
+
+def submit(connection: Connection, session: Session, frame: Submit, plan: Plan, unit: RelayUnit) -> None:
+    """Accept submissions up to the first that is refused; the reply is made when all of the batch are stored."""
+    if not (connection.registered or connection in plan.uploaded):
+        plan.reply(connection, refuse_submit(frame.request, RefusalCode.NOT_REGISTERED))
+        return
+    # A copy for the sender's other devices names all but the one that sends it.
+    listed = [device for device in plan.listed(unit, frame.user_id) if device.key != session.device.key]
+    if not listed and unit.users.find(frame.user_id) is None:
+        plan.reply(connection, refuse_submit(frame.request, RefusalCode.UNKNOWN_USER))
+        return
+    change = _difference(listed, frame.devices)
+    if change is not None:
+        plan.reply(connection, refuse_submit(frame.request, RefusalCode.DEVICES_CHANGED, change=change))
+        return
+    by_id = {device.device_id: device.key for device in listed}
+    first = len(plan.mail)
+    accepted: list[Submission] = []
+    refusal: RefusalCode | None = None
+    for submission in frame.submissions:
+        if not _is_first_use(connection, session, submission, plan):
+            refusal = RefusalCode.ROLLED_BACK
+            break
+        accepted.append(submission)
+        for envelope in submission.envelopes:
+            recipient = by_id[envelope.device_id]
+            plan.mail.append(
+                Envelope(session.device, recipient, envelope.envelope_id, int(envelope.kind), envelope.body)
+            )
+    plan.accepted.append(Accepted(connection, frame.request, tuple(accepted), first, refusal))
+
+
+def _difference(listed: Sequence[Device], known: Sequence[DeviceRef]) -> DeviceChange | None:
+    """What the relay has and the sender has not, and the other way round; None if they agree."""
+    theirs = {device.device_id: device.registration_id for device in known}
+    missing = tuple(
+        DeviceRef(device.device_id, device.registration_id)
+        for device in listed
+        if theirs.get(device.device_id) != device.registration_id
+    )
+    extra = tuple(sorted(theirs.keys() - {device.device_id for device in listed}))
+    return DeviceChange(missing, extra) if missing or extra else None
+
+
+def _is_first_use(connection: Connection, session: Session, submission: Submission, plan: Plan) -> bool:
+    """Note what the number stands for, or tell that it stood for something else before (R4.11).
+
+    A repetition is a first use too: its envelopes are duplicates by their ids.
+    """
+    if submission.number in session.lost_submissions:
+        return False
+    ids = sorted((envelope.device_id, envelope.envelope_id) for envelope in submission.envelopes)
+    digest = sha256(b"".join(bytes([device_id]) + envelope_id for device_id, envelope_id in ids)).digest()
+    key = (connection, submission.number)
+    before = plan.numbers.get(key, connection.submissions.get(submission.number))
+    if before is not None and before != digest:
+        return False
+    plan.numbers[key] = digest
+    return True
