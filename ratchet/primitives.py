@@ -43,7 +43,7 @@ try:
     from cryptography.hazmat.primitives.asymmetric import mlkem
 
     mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(64))
-except Exception as cause:  # ImportError before 47, UnsupportedAlgorithm with 47 or an internal error against an old OpenSSL
+except Exception as cause:  # ImportError before 47, UnsupportedAlgorithm with 47, an internal error with an old OpenSSL
     from cryptography import __version__ as _cryptography_version
     from cryptography.hazmat.backends.openssl import backend as _backend
 
