@@ -1,0 +1,346 @@
+"""The asyncio shell around engine, link and carrier: it runs steps, keeps connected, and decides nothing.
+
+Everything here happens on one event loop, except the engine's steps, which run on the writer thread. The loop never
+waits for a database or a ratchet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING, Final, TypeVar, assert_never
+
+from store import Full, StoreCorrupt, StoreForked, StoreLost, StoreNewer, TooLarge
+
+from .backoff import BackOff
+from .connection import Connection
+from .errors import ClientEnded, E2eeError, InvalidArgument, StoreGone
+from .link import Challenged, LinkDown, LinkUp, Pushed, Replied
+from .writer import Signal, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .carrier import Carrier
+    from .connection import Timer, Timers
+    from .events import LiveEvent
+    from .ids import MessageId
+    from .link import LinkEvent
+    from .steps import EngineSteps, Output
+
+__all__ = ["Shell", "Surroundings"]
+
+# Ours: they may change in any release.
+RELAY_STEPS_MAX: Final = 8  # of the engine under way before the next message is read: bounds memory
+LIVE_EVENTS_MAX: Final = 1_000  # kept for a slow listener; the oldest go first
+TICK_MIN_S: Final = 0.01  # between two ticks of the engine
+TICK_MAX_S: Final = 60.0  # between two looks at the wall clock, which may be set
+GOODBYE_MAX_S: Final = 5.0  # for the end of the last connection; then it is cut
+
+# The store will not answer again, however often it is asked.
+_STORE_GONE: Final = (StoreCorrupt, StoreForked, StoreLost, StoreNewer)
+# What whoever asked has to correct; the engine goes on.
+_CALLERS: Final = (E2eeError, Full, TooLarge)
+
+_LOG: Final = logging.getLogger("e2ee")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Clocks and dice of a client; tests bring their own."""
+
+    timers: Timers | None = None  # None: the event loop
+    wall_clock: Callable[[], float] = time.time  # seconds since 1970
+    dice: Callable[[], float] = SystemRandom().random  # from 0 to 1
+
+
+class Shell:
+    """One account: an engine on its thread, and a connection whenever there can be one."""
+
+    def __init__(self, carrier: Carrier, surroundings: Surroundings) -> None:
+        self._carrier = carrier
+        self._timers: Timers = surroundings.timers or asyncio.get_running_loop()
+        self._wall_clock = surroundings.wall_clock
+        self._back_off = BackOff(surroundings.dice)
+        self._writer = Writer()
+        self._engine: EngineSteps | None = None  # None: not open
+        self._ended: ClientEnded | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None  # None: between two
+        self._welcomed = False  # the engine was told of this connection
+        self._online = False  # and has taken it
+        self._parting = False  # this connection is the last
+        self._last_reason = "the relay has not answered yet"
+        self._ticker: Timer | None = None
+        self._wake_at: float | None = None
+        self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
+        self.inbox_version = 0  # counts the steps that put something into the inbox
+        self.changed = Signal()  # given after every step, and when the client is connected, ends or closes
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine is open, ended or not."""
+        return self._engine is not None
+
+    @property
+    def ended(self) -> ClientEnded | None:
+        """What has ended the client; None: it goes on."""
+        return self._ended
+
+    async def open(self, open_engine: Callable[[], EngineSteps]) -> None:
+        """Open the engine on its thread and begin to connect. Raises what *open_engine* raises."""
+        try:
+            self._engine = await self._writer.run(open_engine, lambda _engine: None)
+        except BaseException:
+            await self._writer.close()
+            raise
+        self.inbox_version += 1  # what earlier runs have left
+        self._keeper = asyncio.create_task(self._keep_connected())
+
+    async def close(self, drain_s: float) -> None:
+        """Wait up to *drain_s* for what is still to be sent, part from the relay, release the store."""
+        engine = self._require()
+        try:
+            if self._ended is None:
+                with suppress(TimeoutError, ClientEnded):
+                    async with asyncio.timeout(drain_s):
+                        await self._drain()
+            await self._part()
+        finally:
+            self._engine = None
+            self._stop_ticker()
+            self.changed.give()
+            released = self._writer.run(engine.close, lambda _none: None)
+            await self._writer.close()
+            await released
+
+    async def wait_connected(self, timeout_s: float | None) -> None:
+        """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, ClientEnded."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    changed = self.changed.next
+                    self._require_going()
+                    if self._online:
+                        return
+                    await changed.wait()
+        except TimeoutError:
+            raise TimeoutError(f"not connected: {self._last_reason}") from None
+
+    async def perform(self, step: Callable[[EngineSteps], Output]) -> None:
+        """Run a step that the application asks for. Raises ClientEnded, and what the step raises."""
+        await self._run(step, self._apply)
+
+    async def send(self, to: str, content: str | bytes) -> MessageId:
+        """Queue a message; return its id."""
+        message_id, _output = await self._run(
+            lambda engine: engine.send(to, content), lambda sent: self._apply(sent[1])
+        )
+        return message_id
+
+    async def ask(self, step: Callable[[EngineSteps], _T]) -> _T:
+        """Run a step that has an answer and no consequences. Raises ClientEnded, and what the step raises."""
+        return await self._run(step, lambda _answer: None)
+
+    def take_live(self) -> LiveEvent | None:
+        """Return the next live event; None if there is none. Raises ClientEnded."""
+        self._require_going()
+        return self._live.popleft() if self._live else None
+
+    # Steps of the engine.
+
+    def _require(self) -> EngineSteps:
+        if self._engine is None:
+            raise InvalidArgument("the client is not open: use it inside its `async with`")
+        return self._engine
+
+    def _require_going(self) -> EngineSteps:
+        engine = self._require()
+        if self._ended is not None:
+            # A new one each time: an exception that is raised again and again collects tracebacks.
+            raise type(self._ended)(*self._ended.args) from self._ended.__cause__
+        return engine
+
+    async def _run(self, step: Callable[[EngineSteps], _T], apply: Callable[[_T], None]) -> _T:
+        engine = self._require_going()
+        # Shielded: a caller who is cancelled leaves the step as it is, and a failure is noted all the same.
+        return await asyncio.shield(self._start(lambda: step(engine), apply))
+
+    def _drive(self, step: Callable[[], _T], apply: Callable[[_T], None]) -> None:
+        """Run a step that nobody waits for."""
+        _future = self._start(step, apply)
+
+    def _start(self, step: Callable[[], _T], apply: Callable[[_T], None]) -> asyncio.Future[_T]:
+        future = self._writer.run(partial(_guarded, step), apply)
+        future.add_done_callback(self._note_failure)
+        return future
+
+    def _note_failure(self, future: asyncio.Future[_T]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, ClientEnded):
+            self._end(error)
+        elif error is not None and not isinstance(error, _CALLERS):
+            # Its text may hold what nobody should read; the type and the place are enough to find it.
+            _LOG.error("a step of the engine failed with %s; connecting anew", type(error).__name__)
+            self._last_reason = "a step of the engine failed"
+            if self._connection is not None:
+                self._connection.close()
+
+    def _apply(self, output: Output) -> None:
+        connection = self._connection
+        if connection is not None:
+            if output.acknowledge is not None:
+                connection.acknowledge(output.acknowledge)  # first: it rides on the requests
+            for request in output.requests:
+                connection.request(request)
+        self._live.extend(output.events)
+        if output.durable:
+            self.inbox_version += 1
+        if output.wake_at is not None and (self._wake_at is None or output.wake_at < self._wake_at):
+            self._wake_at = output.wake_at
+            self._arm()
+        self.changed.give()
+
+    # Time.
+
+    def _arm(self) -> None:
+        self._stop_ticker()
+        if self._wake_at is not None and self._engine is not None:
+            delay = min(max(self._wake_at - self._wall_clock(), TICK_MIN_S), TICK_MAX_S)
+            self._ticker = self._timers.call_at(self._timers.time() + delay, self._tick)
+
+    def _stop_ticker(self) -> None:
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+
+    def _tick(self) -> None:
+        self._ticker = None
+        now = self._wall_clock()
+        if self._engine is None or self._wake_at is None or self._ended is not None:
+            return
+        if now < self._wake_at:
+            self._arm()
+            return
+        self._wake_at = None
+        self._drive(partial(self._engine.tick, now), self._apply)
+
+    # Connections, one after the other.
+
+    async def _keep_connected(self) -> None:
+        engine = self._require()
+        try:
+            while True:
+                pause = await self._one_connection(engine)
+                if self._parting:
+                    return
+                await self._pause(pause)
+        except ClientEnded as error:
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - a carrier of the application's own may raise anything
+            ended = ClientEnded("the carrier failed; its cause says how")
+            ended.__cause__ = error
+            self._end(ended)
+
+    async def _one_connection(self, engine: EngineSteps) -> float:
+        """Connect once; return after the end, with the seconds to wait before the next. Raises ClientEnded."""
+        started = self._timers.time()
+        connection = Connection(
+            self._carrier,
+            self._timers,
+            on_event=partial(self._handle, engine),
+            ready=partial(self._writer.fewer_than, RELAY_STEPS_MAX),
+        )
+        self._connection = connection
+        try:
+            down = await connection.run()
+        finally:
+            self._connection = None
+        was_online, self._online = self._online, False
+        if self._welcomed:
+            self._welcomed = False
+            # Requests of steps before this one find no connection; those after it belong to the next.
+            with suppress(Exception):  # it is noted where every failure is
+                await self._start(engine.disconnected, self._apply)
+        self._require_going()
+        self._last_reason = down.reason
+        self.changed.give()
+        pause = self._back_off.after(down, was_online=was_online, lasted_s=self._timers.time() - started)
+        _LOG.info("not connected: %s; next attempt in %.1f s", down.reason, pause)
+        return pause
+
+    def _handle(self, engine: EngineSteps, event: LinkEvent) -> None:
+        connection = self._connection
+        match event:
+            case Challenged(challenge=challenge):
+                if connection is not None:
+                    self._drive(partial(engine.login, challenge), connection.login)
+            case LinkUp(welcome=welcome):
+                self._welcomed = True
+                self._drive(partial(engine.connected, welcome), partial(self._came_online, connection))
+            case Pushed(frame=frame):
+                self._drive(partial(engine.push, frame), self._apply)
+            case Replied(request=request, reply=reply):
+                self._drive(partial(engine.reply, request, reply), self._apply)
+            case LinkDown():
+                pass  # what `Connection.run` returns
+            case _:
+                assert_never(event)
+
+    def _came_online(self, connection: Connection | None, output: Output) -> None:
+        self._online = connection is not None and connection is self._connection
+        self._apply(output)
+
+    async def _pause(self, seconds: float) -> None:
+        over = asyncio.Event()
+        timer = self._timers.call_at(self._timers.time() + seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
+
+    # The end.
+
+    def _end(self, error: ClientEnded) -> None:
+        if self._ended is None:
+            self._ended = error
+            _LOG.warning("the client has ended: %s", type(error).__name__)
+            if self._connection is not None:
+                self._connection.close()
+            self.changed.give()
+
+    async def _drain(self) -> None:
+        await self.perform(lambda engine: engine.finish())
+        while True:
+            changed = self.changed.next
+            await self._writer.fewer_than(1)
+            idle = self._connection is None or self._connection.is_idle
+            if idle and not await self.ask(lambda engine: engine.unsent()):
+                return
+            await changed.wait()
+
+    async def _part(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            return
+        self._parting = True
+        if self._connection is not None and self._connection.is_up:
+            self._connection.close()
+            await asyncio.wait({keeper}, timeout=GOODBYE_MAX_S)
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+
+
+def _guarded(step: Callable[[], _T]) -> _T:
+    """Run *step*; say of a store that is gone that the client has ended with it."""
+    try:
+        return step()
+    except _STORE_GONE as cause:
+        raise StoreGone(f"the store is gone ({type(cause).__name__}): close the client and see to the store") from cause
