@@ -22,7 +22,7 @@ from .memory import Memory
 from .quarantine import take_one_by_one, uses_up_an_attempt
 from .receiving import open_delivery
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
-from .wishes import mark_read, queue_message, trust
+from .wishes import distrust, mark_read, queue_message, trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -220,6 +220,13 @@ class Engine:
         What was held goes on, both ways. Raises InvalidArgument for a key that the user has not shown.
         """
         return self._run(lambda step: trust(step, user_id, identity_key, verification))
+
+    def distrust(self, user_id: str, identity_key: bytes) -> Output:
+        """Stay with the identity key on record: messages to the user go on, those under the other key stay held.
+
+        Raises InvalidArgument for a key that the user has not shown, or that is the one on record.
+        """
+        return self._run(lambda step: distrust(step, user_id, identity_key))
 
     def rotate_prekeys(self) -> Output:
         """Replace the signed and the last-resort prekey; the old ones open first messages for 30 days more."""

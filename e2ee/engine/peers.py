@@ -46,6 +46,9 @@ def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
     record = step.unit.identities.current(user_id)
     step.unit.identities.see(user_id, identity_key, current=True)
     if record is not None and record.identity_key != identity_key:
+        step.unit.identities.decide(
+            user_id, record.identity_key, verification=record.verification, decision=record.decision or "replaced"
+        )
         step.sessions.forget(user_id)
         for device in step.unit.devices.of(user_id):
             step.unit.devices.delete(user_id, device.device_id)
@@ -68,8 +71,11 @@ def targets(step: Step, user_id: str) -> list[Target] | None:
     record = None if own else step.unit.identities.current(user_id)
     if record is not None:
         verdict = judge_identity(step, user_id, record.identity_key)
+        if _undecided(step, user_id):
+            verdict = Verdict.HOLD_CHANGED
         if verdict.holds:
             step.hold(user_id, verdict.value)
+            step.memory.active.pop(user_id, None)  # a decision brings it back, not the clock
             return None
     devices = step.unit.devices.of(user_id)
     if not devices and own and _believed_alone(step):
@@ -90,6 +96,13 @@ def targets(step: Step, user_id: str) -> list[Target] | None:
         _ask(step, user_id, tuple(missing[:DEVICES_PER_USER_MAX]))
         return None
     return found
+
+
+def _undecided(step: Step, user_id: str) -> bool:
+    """Whether the user has shown another key than the one on record, and nobody has said what that means."""
+    if step.options.identities is IdentityPolicy.ALWAYS:
+        return False
+    return any(not (one.current or one.decision) for one in step.unit.identities.history(user_id))
 
 
 def _believed_alone(step: Step) -> bool:
@@ -140,7 +153,7 @@ def _accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
             return True
         if not known:
             step.unit.identities.see(user_id, shown)  # so that a safety number can be compared
-    step.memory.lane(user_id).wait(step.now)
+    step.memory.active.pop(user_id, None)
     step.hold(user_id, verdict.value)
     return False
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from .step import Step
 
-__all__ = ["mark_read", "queue_message", "trust"]
+__all__ = ["distrust", "mark_read", "queue_message", "trust"]
 
 _INBOX_PAGE: Final = 64  # events looked through at once, for a message that is marked as read by its id
 
@@ -52,6 +52,17 @@ def trust(step: Step, user_id: str, identity_key: bytes, verification: str) -> N
     step.memory.lane(user_id).moved()
     step.memory.active[UserId(user_id)] = None
     reopen(step, user_id)
+
+
+def distrust(step: Step, user_id: str, identity_key: bytes) -> None:
+    """Stay with the key on record: what another key has sent stays held, and what is for the user goes to the old."""
+    record = step.unit.identities.current(user_id)
+    if record is None or record.identity_key == identity_key:
+        raise InvalidArgument("this is the key on record: block the user, or trust another key")
+    if all(one.identity_key != identity_key for one in step.unit.identities.history(user_id)):
+        raise InvalidArgument("the user has not shown this identity key")
+    step.unit.identities.decide(user_id, identity_key, verification="", decision="distrusted")
+    step.memory.active[user_id] = None
 
 
 def _body(content: str | bytes) -> bytes:

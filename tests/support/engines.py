@@ -6,6 +6,7 @@ device can be closed and opened again from its file.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict, deque
 from dataclasses import replace
@@ -61,7 +62,7 @@ class Device:
         self.name: DeviceName = (user_id, device_id)
         self.options = options
         self.identity = identity
-        self.url = f"sqlite:///{world.folder / f'{user_id}-{device_id}-{len(world.every)}.db'}"
+        self.url = f"sqlite:///{world.folder / f'{user_id}-{device_id}-{next(world.numbers)}.db'}"
         self.outgoing: deque[ClientFrame] = deque()
         self.incoming: deque[tuple[ClientFrame, RelayFrame]] = deque()
         self.connected = False
@@ -183,6 +184,7 @@ class World:
         self.clock = Clock()
         self.relay = PostOffice()
         self.every: list[Device] = []
+        self.numbers = itertools.count()
 
     def device(
         self,

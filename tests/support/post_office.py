@@ -65,6 +65,7 @@ class Mailbox:
     number: int = 0  # of the last delivery
     pushed: int = 0  # the last one pushed on this connection
     drained: bool = False  # told on this connection
+    numbers: dict[int, frozenset[bytes]] = field(default_factory=dict)  # envelope ids by submission (R4.11)
 
     @property
     def listed(self) -> bool:
@@ -79,7 +80,6 @@ class PostOffice:
         self.identities: dict[str, bytes] = {}
         self.boxes: dict[DeviceName, Mailbox] = {}
         self.stored: set[tuple[DeviceName, DeviceName, bytes]] = set()  # envelope ids (R4.9)
-        self.numbers: dict[tuple[DeviceName, int], frozenset[bytes]] = {}  # submissions that were stored (R4.11)
         self.overheard: list[tuple[DeviceName, DeviceName, EnvelopeFor]] = []
         self.full: set[DeviceName] = set()
         self.refusing: dict[str, RefusalCode] = {}  # submissions to a user
@@ -194,7 +194,7 @@ class PostOffice:
         outcomes: list[tuple[Outcome, ...]] = []
         for submission in frame.submissions:
             ids = frozenset(envelope.envelope_id for envelope in submission.envelopes)
-            if self.numbers.setdefault((sender, submission.number), ids) != ids:
+            if self.boxes[sender].numbers.setdefault(submission.number, ids) != ids:
                 return Submitted(0, tuple(outcomes), RefusalCode.ROLLED_BACK, None, None)
             outcomes.append(self._store(sender, frame.user_id, submission))
         return Submitted(0, tuple(outcomes), None, None, None)
