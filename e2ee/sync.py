@@ -1,0 +1,167 @@
+"""The client without ``await``, for programs that have no event loop (messaging section 12).
+
+    with Client("alice", relay="wss://relay.example", store="sqlite:///alice.db") as alice:
+        alice.send("bob", "hello bob")
+        for event in alice.events(timeout_s=10):
+            ...
+
+All clients of a process share one private event loop in a daemon thread. Every call is safe from any thread; one
+thread at a time reads events. A program that ends without closing its clients loses nothing that `send` has returned
+for: it is stored, and goes at the next opening.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from . import client as asynchronous
+from .client import DRAIN_S
+
+if TYPE_CHECKING:
+    import ssl as tls
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from types import TracebackType
+
+    from store import KeyProvider
+
+    from .carrier import Carrier
+    from .client import Content
+    from .events import DirectMessage, Event
+    from .ids import MessageId
+    from .options import ClientOptions
+
+__all__ = ["Client"]
+
+_T = TypeVar("_T")
+
+
+class _Loop:
+    """The private event loop of this process, started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0  # of the process whose thread runs the loop
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run *work* on the loop and return its result. An interrupt of the caller (Ctrl-C) cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._pid != os.getpid():  # a forked child has no thread of its parent's
+                self._loop = asyncio.new_event_loop()
+                self._pid = os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="e2ee-sync", daemon=True).start()
+            return self._loop
+
+
+_LOOP = _Loop()
+
+
+class Client:
+    """`e2ee.Client` without ``await``: the same arguments, names, events and errors."""
+
+    def __init__(  # noqa: PLR0913 - as many as the asynchronous client has
+        self,
+        user_id: str,
+        *,
+        relay: str,
+        store: str,
+        device_id: int = 1,
+        passphrase: str | None = None,
+        key_provider: KeyProvider | None = None,
+        token: bytes | None = None,
+        ssl: tls.SSLContext | None = None,
+        allow_cleartext: bool = False,
+        identity: bytes | None = None,
+        identity_passphrase: str | None = None,
+        carrier: Carrier | None = None,
+        options: ClientOptions | None = None,
+        drain_s: float = DRAIN_S,
+    ) -> None:
+        self._client = asynchronous.Client(
+            user_id,
+            relay=relay,
+            store=store,
+            device_id=device_id,
+            passphrase=passphrase,
+            key_provider=key_provider,
+            token=token,
+            ssl=ssl,
+            allow_cleartext=allow_cleartext,
+            identity=identity,
+            identity_passphrase=identity_passphrase,
+            carrier=carrier,
+            options=options,
+            drain_s=drain_s,
+        )
+        self.user_id = self._client.user_id
+        self.device_id = self._client.device_id
+
+    def __enter__(self) -> Self:
+        """Open the store and begin to connect."""
+        _LOOP.run(self._client.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait a while for what was sent, part from the relay, release the store."""
+        _LOOP.run(self._client.__aexit__(kind, error, traceback))
+
+    def connected(self, timeout_s: float | None = None) -> None:
+        """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, and ClientEnded."""
+        _LOOP.run(self._client.connected(timeout_s))
+
+    def send(self, to: str, content: Content) -> MessageId:
+        """Queue a message for the user *to*; return when it is durably stored."""
+        return _LOOP.run(self._client.send(to, content))
+
+    def events(
+        self, *, acknowledge: Literal["on_next", "manual"] = "on_next", timeout_s: float | None = None
+    ) -> Iterator[Event]:
+        """Return an iterator over the events; it ends when none came for *timeout_s*, or the client is closed."""
+        reader = _LOOP.run(_reader(self._client, acknowledge))
+        return _events(reader, timeout_s)
+
+    def receive(self, timeout_s: float | None = None) -> Event:
+        """Wait for one event; it is acknowledged when the next is asked for. Raises TimeoutError, ClientEnded."""
+        return _LOOP.run(self._client.receive(timeout_s))
+
+    def acknowledge(self, event: Event) -> None:
+        """Let an event not come again, and what it tells be deleted here."""
+        _LOOP.run(self._client.acknowledge(event))
+
+    def mark_read(self, *messages: DirectMessage | MessageId) -> None:
+        """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
+        _LOOP.run(self._client.mark_read(*messages))
+
+
+async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "manual"]) -> AsyncIterator[Event]:
+    return client.events(acknowledge=acknowledge)
+
+
+def _events(reader: AsyncIterator[Event], timeout_s: float | None) -> Iterator[Event]:
+    while True:
+        event = _LOOP.run(_next(reader, timeout_s))
+        if event is None:
+            return
+        yield event
+
+
+async def _next(reader: AsyncIterator[Event], timeout_s: float | None) -> Event | None:
+    """Return the next event; None: there was none in time, or there will be none."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await anext(reader, None)
+    except TimeoutError:
+        return None
