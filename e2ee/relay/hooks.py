@@ -5,15 +5,18 @@ Every hook is optional. One that raises refuses: what cannot be decided is not a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
 from e2ee.ids import UserId
 
-__all__ = ["Authorize", "Inbound", "MaySend", "Outbound", "Peer", "Raw", "RelayHooks", "Verdict"]
+__all__ = ["Authorize", "Inbound", "MaySend", "Outbound", "Peer", "Raw", "RelayHooks", "Verdict", "judge"]
+
+_log: Final = logging.getLogger("e2ee.relay")
 
 
 class Verdict(Enum):
@@ -57,3 +60,12 @@ class RelayHooks:
     on_inbound: Inbound | None = None
     # Every frame before it is sent. A Deliver that is dropped stays in the mailbox and comes with the next connection.
     on_outbound: Outbound | None = None
+
+
+def judge(hook: Callable[[], Verdict]) -> Verdict:
+    """Ask a filter; one that raises drops."""
+    try:
+        return hook()
+    except Exception:  # noqa: BLE001 - it is the application's: whatever it raises, the relay stays up
+        _log.exception("a hook failed: the frame is dropped")
+        return Verdict.DROP

@@ -1,0 +1,376 @@
+"""The relay behind WebSockets: sockets in the event loop, the core in its thread (`worker`), nothing decided here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Final, Self
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from e2ee.errors import InvalidArgument, MalformedFrame, RefusalCode
+from e2ee.frames import PROTOCOL_VERSION, Challenge, Login, RefusedRequest, Welcome
+from e2ee.limits import FRAME_SIZE_MAX, LOGIN_SIZE_MAX
+from e2ee.wire import NONCE_SIZE, decode_client_frame, encode_frame
+from store.relay import RelayStore
+
+from .connection import (
+    Arrived,
+    Ask,
+    Authorized,
+    Close,
+    Connection,
+    Ended,
+    Malformed,
+    Opened,
+    Send,
+    Stopping,
+    Sweep,
+    SweepOn,
+    Tick,
+    TooSlow,
+    Woken,
+)
+from .core import RelayCore
+from .hooks import RelayHooks, Verdict, judge
+from .limits import RelayOptions
+from .monitoring import Answer, Monitor, is_loopback
+from .sockets import Gate, Socket
+from .wakeups import WakeUps
+from .worker import Worker, in_store_thread
+
+if TYPE_CHECKING:
+    import ssl as tls
+    from types import TracebackType
+
+    from websockets.http11 import Request, Response
+
+    from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
+    from e2ee.ids import UserId
+
+    from .connection import Output
+    from .statistics import Statistics
+
+__all__ = ["Relay"]
+
+_log: Final = logging.getLogger("e2ee.relay")
+# What a stranger's bad handshake looks like is no news, least of all with a traceback for each.
+_websockets_log: Final = logging.getLogger("e2ee.relay.websockets")
+_websockets_log.setLevel(logging.CRITICAL)
+
+TICK_S: Final = 1.0  # between looks at who was silent too long
+CLOSE_TIMEOUT_S: Final = 2.0  # for the other end's goodbye
+MESSAGES_UNREAD_MAX: Final = 4  # of one connection between socket and decoder; then TCP is stopped
+OUTBOX_SIZE_MAX: Final = 4 * 1024 * 1024  # bytes of replies that wait for a slow reader; then it is not read either
+CLOSE_GOING_AWAY, CLOSE_POLICY = 1001, 1008  # RFC 6455 section 7.4.1
+
+
+class Relay:
+    """A relay, as an async context manager.
+
+        async with Relay(store="sqlite:///relay.db") as relay:
+            print(relay.url)
+
+    *port* 0 lets the system pick one. *store* is a SQLAlchemy URL: SQLite for one relay, PostgreSQL for any number on
+    one schema. *ssl* makes it ``wss://``; without it, on an address that is not loopback, something in front of the
+    relay has to bring TLS. Who may register on such an address has to be said: by `RelayHooks.authorize` or by
+    `RelayOptions.open_registration`; and `RelayOptions.names` has the names by which clients dial. Entering raises
+    InvalidArgument, OSError (the address), or an error of the store, which names the database and what to do.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        store: str,
+        options: RelayOptions | None = None,
+        hooks: RelayHooks | None = None,
+        ssl: tls.SSLContext | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._store_url = store
+        self._options = options or RelayOptions()
+        self._hooks = hooks or RelayHooks()
+        self._ssl = ssl
+        self._sockets: dict[Connection, Socket[ServerConnection]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        self._opened = 0
+        # Room for handshakes and health checks when all places are taken.
+        self._gate = Gate(self._options.connections_max + self._options.strangers_max)
+        self._stopping = False
+        loopback = is_loopback(host)
+        if not loopback and self._options.open_registration is None and self._hooks.authorize is None:
+            raise InvalidArgument("say who may register on this address: hooks.authorize or options.open_registration")
+        if not loopback and not self._options.names:
+            raise InvalidArgument("say by which names clients dial this relay: options.names")
+
+    @property
+    def url(self) -> str:
+        """Where clients dial, with the port that was taken."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'ws' if self._ssl is None else 'wss'}://{host}:{self._port}"
+
+    @property
+    def statistics(self) -> Statistics:
+        """What was counted so far."""
+        return self._core.statistics
+
+    async def __aenter__(self) -> Self:
+        self._executor = in_store_thread()
+        loop = asyncio.get_running_loop()
+        try:
+            self._store = await loop.run_in_executor(self._executor, RelayStore.open, self._store_url)
+        except BaseException:
+            self._executor.shutdown(wait=False)
+            raise
+        try:
+            self._server = await self._bind()
+        except BaseException:
+            await loop.run_in_executor(self._executor, self._store.close)
+            self._executor.shutdown(wait=False)
+            raise
+        self._port = self._server.sockets[0].getsockname()[1]
+        options = self._options
+        names = options.names or tuple(f"{host}:{self._port}" for host in ("127.0.0.1", "localhost", "[::1]"))
+        self._core = RelayCore(
+            self._store,
+            names=names,
+            options=options,
+            open_registration=options.open_registration is not False,
+            asks=self._hooks.authorize is not None,
+            may_send=self._hooks.may_send,
+        )
+        self._monitor = Monitor(
+            self._store, self._executor, self._core.statistics, public_metrics=options.public_metrics
+        )
+        self._worker = Worker(self._core, options, self._executor, self._emit)
+        self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._tick())]
+        self._wake_ups: WakeUps | None = None
+        if not self._store_url.startswith("sqlite"):  # there one worker is alone
+            self._wake_ups = WakeUps(
+                self._store, lambda devices: loop.call_soon_threadsafe(self._worker.put, Woken(devices))
+            )
+        await self._server.start_serving()
+        _log.info("relay open", extra={"port": self._port, "tls": self._ssl is not None})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close: nothing new is taken, what came is stored and answered, everybody is told, sockets are closed."""
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain_s):
+                await self._worker.idle()
+                self._worker.put(Stopping())
+                await self._worker.idle()
+                writers = [socket.writer for socket in self._sockets.values() if socket.writer is not None]
+                await asyncio.gather(*writers, return_exceptions=True)
+        self._gate.end_all()  # those that were told have closed by now; no others are waited for
+        self._server.close()
+        await self._server.wait_closed()
+        for task in (*self._tasks, *self._asking):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._asking, return_exceptions=True)
+        if self._wake_ups is not None:
+            await loop.run_in_executor(self._executor, self._wake_ups.stop)
+        await loop.run_in_executor(self._executor, self._store.close)
+        self._executor.shutdown(wait=False)
+        _log.info("relay closed", extra={"port": self._port})
+
+    async def _bind(self) -> Server:
+        return await serve(
+            self._converse,
+            self._host,
+            self._port,
+            ssl=self._ssl,
+            process_request=self._request,
+            create_connection=_counted(self._gate),
+            compression=None,  # ciphertext does not compress, and a compressor for each connection costs 64 kB
+            max_size=LOGIN_SIZE_MAX,  # raised by the welcome (R1.1)
+            max_queue=MESSAGES_UNREAD_MAX,
+            ping_interval=None,  # the protocol has its own heartbeat (R4.18)
+            open_timeout=self._options.challenge_age_max_s,
+            close_timeout=CLOSE_TIMEOUT_S,
+            logger=_websockets_log,
+            server_header=None,
+            start_serving=False,
+        )
+
+    # In: from the socket to the core.
+
+    async def _converse(self, websocket: ServerConnection) -> None:
+        self._opened += 1
+        connection = Connection(self._opened, os.urandom(NONCE_SIZE), time.monotonic(), self._options)
+        socket = self._sockets[connection] = Socket(websocket, connection)
+        self._worker.put(Opened(connection), socket.inbox)
+        self._send(socket, Challenge((PROTOCOL_VERSION,), connection.nonce, ()))
+        try:
+            while True:
+                await self._receive(socket, await websocket.recv(decode=None))
+                await self._worker.room(socket.inbox)
+                while socket.outbox_size > OUTBOX_SIZE_MAX:
+                    socket.sent = asyncio.Event()
+                    await socket.sent.wait()
+        except ConnectionClosed:
+            pass
+        finally:
+            del self._sockets[connection]
+            self._worker.put(Ended(connection), socket.inbox)
+            if socket.writer is not None:
+                await asyncio.gather(socket.writer, return_exceptions=True)
+
+    async def _receive(self, socket: Socket[ServerConnection], message: str | bytes) -> None:
+        if self._stopping or socket.closing is not None:
+            return
+        hook = self._hooks.on_raw
+        if hook is not None and judge(partial(hook, socket.peer, message)) is Verdict.DROP:
+            return
+        if isinstance(message, str):
+            if socket.connection.session is None:  # R1.7: text is for hooks, and a stranger has none
+                self._worker.put(Malformed(socket.connection, "text before the login"), socket.inbox)
+            return
+        try:
+            frame = decode_client_frame(message)
+        except MalformedFrame as error:
+            self._worker.put(Malformed(socket.connection, str(error)), socket.inbox)
+            return
+        inbound = self._hooks.on_inbound
+        if inbound is not None and judge(partial(inbound, socket.peer, frame)) is Verdict.DROP:
+            self._dropped(socket, frame)
+            return
+        self._worker.put(Arrived(socket.connection, frame), socket.inbox)
+
+    def _dropped(self, socket: Socket[ServerConnection], frame: ClientFrame | UnknownFrame) -> None:
+        """Refuse what a filter dropped: who asks is not left waiting."""
+        request = None if isinstance(frame, Login) else getattr(frame, "request", None)
+        if request is not None and socket.connection.session is not None:
+            self._send(socket, RefusedRequest(request, RefusalCode.NOT_AUTHORIZED, None))
+
+    # Out: from the core to the socket.
+
+    def _emit(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, SweepOn):
+                self._worker.put(Sweep())
+                continue
+            socket = self._sockets.get(output.connection)
+            if socket is None:
+                continue
+            match output:
+                case Send(frame=frame):
+                    if isinstance(frame, Welcome):
+                        socket.websocket.protocol.max_message_size = FRAME_SIZE_MAX
+                        _log.info("login", extra={"connection": socket.connection.number})
+                    self._send(socket, frame)
+                case Close(frame=frame):
+                    code = RefusalCode(frame.code).name.lower()
+                    _log.info("closing", extra={"connection": socket.connection.number, "code": code})
+                    self._send(socket, frame)
+                    socket.closing = frame
+                case Ask(user_id=user_id, token=token):
+                    task = asyncio.create_task(self._authorize(socket, user_id, token))
+                    self._asking.add(task)
+                    task.add_done_callback(self._asking.discard)
+
+    def _send(self, socket: Socket[ServerConnection], frame: RelayFrame) -> None:
+        if socket.closing is not None:
+            return
+        hook = self._hooks.on_outbound
+        if hook is not None and judge(partial(hook, socket.peer, frame)) is Verdict.DROP:
+            return
+        data = encode_frame(frame)
+        socket.outbox.append(data)
+        socket.outbox_size += len(data)
+        if socket.writer is None:
+            socket.writer = asyncio.create_task(self._write(socket))
+
+    async def _write(self, socket: Socket[ServerConnection]) -> None:
+        websocket = socket.websocket
+        try:
+            while socket.outbox:
+                data = socket.outbox.popleft()
+                async with asyncio.timeout(self._options.write_age_max_s):
+                    await websocket.send(data)
+                socket.has_sent(len(data))
+            if socket.closing is not None:
+                going = socket.closing.code == RefusalCode.SHUTTING_DOWN
+                await websocket.close(CLOSE_GOING_AWAY if going else CLOSE_POLICY)
+        except TimeoutError:
+            # The reader takes nothing: its mail stays in the store, our memory is for the others.
+            _log.info("cut off", extra={"connection": socket.connection.number, "code": "too_slow"})
+            self._worker.put(TooSlow(socket.connection), socket.inbox)
+            websocket.transport.abort()
+        except ConnectionClosed:
+            pass
+        finally:
+            socket.writer = None
+            socket.discard()
+
+    async def _authorize(self, socket: Socket[ServerConnection], user_id: UserId, token: bytes | None) -> None:
+        allowed: bool | None = None
+        authorize = self._hooks.authorize
+        try:
+            if authorize is not None:
+                answer = authorize(user_id, token)
+                allowed = (await answer if isawaitable(answer) else answer) is True
+        except Exception:  # noqa: BLE001 - it is the application's: whatever it raises, nobody is let in
+            _log.exception("the hook authorize failed: the login is refused")
+        self._worker.put(Authorized(socket.connection, allowed), socket.inbox)
+
+    # Time, other workers, watchers.
+
+    async def _tick(self) -> None:
+        polled = swept = time.monotonic()
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = time.monotonic()
+            poll = self._wake_ups is not None and now - polled >= self._options.poll_s
+            polled = now if poll else polled
+            self._worker.put(Tick(poll))
+            if now - swept >= self._options.sweep_s:
+                swept = now
+                self._worker.put(Sweep())
+
+    async def _request(self, websocket: ServerConnection, request: Request) -> Response | None:
+        """Answer /health and /metrics; let everything at / become a WebSocket, if there is room."""
+        path = request.path.partition("?")[0]
+        if path == "/" and not self._stopping and len(self._sockets) < self._options.connections_max:
+            return None
+        answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "no more connections\n")
+        if path == "/metrics":
+            address = websocket.remote_address
+            answer = self._monitor.metrics(address[0] if address else None)
+        elif path == "/health" and not self._stopping:
+            answer = await self._monitor.health()
+        elif path not in ("/", "/health"):
+            answer = Answer(HTTPStatus.NOT_FOUND, "not found\n")
+        response = websocket.respond(answer.status, answer.text)
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = answer.content_type
+        return response
+
+
+def _counted(gate: Gate) -> type[ServerConnection]:
+    """Connections that pass the gate in their first moment: a handshake that never ends is one too."""
+
+    class Counted(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            gate.enter(self.transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            gate.leave(self.transport)
+            super().connection_lost(exc)
+
+    return Counted
