@@ -22,6 +22,7 @@ from ratchet import (
 from ratchet.limits import PLAINTEXT_SIZE_MAX, UNACKNOWLEDGED_AGE_MAX_S
 from ratchet.messages import PreKeyMessage
 from ratchet.packing import pack, unpack
+from tests.support.adversary import inner
 from tests.support.conversation import ALICE, BOB, Conversation, account, refused, seeded
 from tests.support.naming import case_name
 
@@ -63,6 +64,15 @@ def test_a_session_tells_who_it_is_between() -> None:
     assert session.remote_registration_id == talk.bob_account.registration_id
 
 
+def test_a_session_tells_its_ratchet_key_in_use_as_its_messages_show_it() -> None:
+    talk = Conversation(30).established()
+    for _ in range(2):
+        talk.alice_sends()
+        assert inner(talk.sent[-1].ciphertext).ratchet_key == talk.alice.sending_ratchet_key
+        talk.deliver_last()
+        talk.bob_sends().deliver_last()
+
+
 def test_a_session_tells_what_it_is_like() -> None:
     talk = Conversation(2)
     assert (talk.alice.version, talk.alice.post_quantum_epoch) == (4, 0)
@@ -90,6 +100,7 @@ def test_without_a_ratchet_in_use_there_is_nothing_to_tell() -> None:
     for name in (
         "version",
         "remote_registration_id",
+        "sending_ratchet_key",
         "awaiting_answer",
         "one_time_prekey_used",
         "post_quantum_epoch",

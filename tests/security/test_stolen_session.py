@@ -8,6 +8,7 @@ import pytest
 
 from ratchet import CiphertextKind, MessageKeyGone, NotAuthentic, RatchetError, Session
 from ratchet.chains import chain_step, message_keys
+from ratchet.keys import KeyPair
 from tests.support.adversary import Dictionary, Thief, inner
 from tests.support.conversation import Conversation, active_ratchet, lose, seeded
 
@@ -149,6 +150,13 @@ def test_what_the_handshake_gave_the_initiator_to_send_with_is_gone_after_the_fi
     talk.established()
     stored = talk.alice.to_bytes()
     assert not [secret for secret in (first_chain, first_pair.private, first_root) if secret in stored]
+
+
+def test_the_private_half_of_a_base_key_is_never_stored() -> None:
+    talk = Conversation(19)
+    base = KeyPair.generate(seeded(19))  # the first draw of the conversation's dice
+    assert base.public == active_ratchet(talk.alice).base_key
+    assert base.private not in talk.alice.to_bytes()
 
 
 def test_a_ratchet_key_that_was_replaced_is_not_stored() -> None:
