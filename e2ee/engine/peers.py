@@ -176,7 +176,7 @@ def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identi
         taken.add(bundle.device_id)
     for device_id in set(wanted.device_ids or ()) - taken:
         step.unit.devices.delete(answer.user_id, device_id)
-    if own_device is None and not taken:
+    if own_device is None and not step.unit.devices.of(answer.user_id):
         lane.wait(step.now)
         step.hold(answer.user_id, "no device")
 

@@ -122,7 +122,7 @@ class Device:
             steps.append(self.relay_takes_one)
         if self.incoming:
             steps.append(self.take_reply)
-        if self.world.relay.boxes[self.name].mail or not self.world.relay.boxes[self.name].drained:
+        if self.world.relay.has_news(self.name):
             steps.append(self.take_push)
         if self.wake_at is not None and self.wake_at <= self.world.clock.now:
             steps.append(self.tick)

@@ -36,7 +36,6 @@ from e2ee.frames import (
 )
 from ratchet import verify_signature
 
-WINDOW: Final = 256  # unacknowledged deliveries
 BATCH: Final = 16  # deliveries in one frame
 
 DeviceName = tuple[str, int]
@@ -128,15 +127,19 @@ class PostOffice:
             case _:
                 return None
 
+    def has_news(self, name: DeviceName) -> bool:
+        """Whether `push` has something to say."""
+        box = self.boxes[name]
+        return not box.drained or any(one.number > box.pushed for one in box.mail)
+
     def push(self, name: DeviceName) -> Deliver | Drained | None:
         """What the relay says unasked, if anything."""
         box = self.boxes[name]
         new = [one for one in box.mail if one.number > box.pushed][:BATCH]
-        if new and len(box.mail) - len([one for one in box.mail if one.number > box.pushed]) < WINDOW:
+        if new:
             box.pushed = new[-1].number
-            box.drained = False
             return Deliver(tuple(new))
-        if not new and not box.drained:
+        if not box.drained:
             box.drained = True
             return Drained(box.number)
         return None
