@@ -196,6 +196,9 @@ class PostOffice:
             return Submitted(0, (), RefusalCode.DEVICES_CHANGED, change, None)
         outcomes: list[tuple[Outcome, ...]] = []
         for submission in frame.submissions:
+            named = [envelope.device_id for envelope in submission.envelopes]
+            assert len(set(named)) == len(named)
+            assert set(named) <= set(listed)
             ids = frozenset(envelope.envelope_id for envelope in submission.envelopes)
             if self.boxes[sender].numbers.setdefault(submission.number, ids) != ids:
                 return Submitted(0, tuple(outcomes), RefusalCode.ROLLED_BACK, None, None)

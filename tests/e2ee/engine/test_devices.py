@@ -59,8 +59,8 @@ def test_messages_under_way_are_repaired_for_a_new_device_without_new_ciphertext
         for sender, recipient, envelope in world.relay.overheard
         if (sender, recipient) == (("alice", 1), ("bob", 1))
     ]
-    assert len(set(for_first)) < len(for_first)  # some went twice, as they were
-    assert len({envelope_id for envelope_id, _ in for_first}) == len({body for _, body in for_first})
+    assert len(set(for_first)) == 6  # one ciphertext for each message, however often it was sent
+    assert len(for_first) > 6
     assert world.keys_used_twice() == []
 
 

@@ -15,16 +15,23 @@ if TYPE_CHECKING:
     from tests.support.engines import Device
 
 MESSAGES: Final = 25  # of each device
+BOTH_WAYS: Final = {"alice": "bob", "bob": "alice"}  # who writes to whom
 
 
-def disturb(world: World, people: dict[str, Device], *, restarts: bool, messages: int = MESSAGES) -> None:
-    """Let both write to each other while connections end and, perhaps, stores are closed and opened again."""
+def disturb(
+    world: World,
+    people: dict[str, Device],
+    *,
+    restarts: bool,
+    messages: int = MESSAGES,
+    to: dict[str, str] = BOTH_WAYS,
+) -> None:
+    """Let all write to each other while connections end and, perhaps, stores are closed and opened again."""
     left = {name: list(range(messages)) for name in people}
-    other = {"alice": "bob", "bob": "alice"}
     while any(left.values()):
         for name, device in people.items():
             if left[name] and world.dice.random() < 0.2:
-                device.send(other[name], f"{name} {left[name].pop(0)}")
+                device.send(to[name], f"{name} {left[name].pop(0)}")
             if not device.connected and world.dice.random() < 0.3:
                 device.connect()
             if device.connected and world.dice.random() < 0.05:
@@ -66,6 +73,26 @@ def test_two_devices_that_lose_connections_and_restart_lose_no_message(tmp_path:
     disturb(world, {"alice": alice, "bob": bob}, restarts=True, messages=6)
     assert bob.texts() == said_by("alice", 6)
     assert alice.texts() == said_by("bob", 6)
+    assert world.keys_used_twice() == []
+    world.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_three_devices_of_two_users_lose_nothing_and_copies_arrive_once(tmp_path: Path, seed: int) -> None:
+    world = World(tmp_path, seed)
+    alice, bob = world.device("alice"), world.device("bob")
+    with alice.store.begin() as unit:
+        identity = unit.account.require().identity
+    people = {"one": alice, "two": world.device("alice", 2, identity=identity), "bob": bob}
+    disturb(world, people, restarts=True, messages=10, to={"one": "bob", "two": "bob", "bob": "alice"})
+    two = people["two"]
+    received = bob.texts()
+    assert [text for text in received if text in said_by("one", 10)] == said_by("one", 10)
+    assert [text for text in received if text in said_by("two", 10)] == said_by("two", 10)
+    assert len(received) == 20
+    assert alice.texts() == two.texts() == said_by("bob", 10)
+    assert (alice.copies(), two.copies()) == (said_by("two", 10), said_by("one", 10))
     assert world.keys_used_twice() == []
     world.close()
 

@@ -114,6 +114,18 @@ def forge(device: Device, **changes: object) -> None:
     device.take(device.engine._run(work))
 
 
+def test_a_message_that_was_encrypted_again_is_told_once(world: World, alice: Device, bob: Device) -> None:
+    for _ in range(2):  # the same message id inside, another key and envelope outside
+        forge(bob)
+        wait_for_mail(world, bob, alice)
+        world.settle()
+        with bob.store.begin() as unit:
+            unit.outgoing.take_out(b"o" * 16)
+    assert alice.texts() == ["forged"]
+    assert alice.of(DeliveryQuarantined) == []
+    assert len([one for one in world.relay.overheard if one[0] == bob.name]) >= 2
+
+
 @pytest.mark.parametrize(
     "changes",
     [
