@@ -9,6 +9,7 @@ import tempfile
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from pwd import getpwnam
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -28,10 +29,15 @@ def binaries() -> Path:
 
 
 def _run(*command: str | Path, user: str | None) -> None:
+    # Root's groups would stay otherwise, and folders that look reachable by them be taken for the server's.
+    group = None if user is None else getpwnam(user).pw_gid
+    others: list[str | int] | None = None if user is None else []
     ran = subprocess.run(
         [str(part) for part in command],
         check=False,
         user=user,
+        group=group,
+        extra_groups=others,
         cwd="/",
         stdout=subprocess.DEVNULL,  # pg_ctl's child keeps what it inherits: a pipe would never end
         stderr=subprocess.DEVNULL,
@@ -40,11 +46,18 @@ def _run(*command: str | Path, user: str | None) -> None:
     assert ran.returncode == 0, f"{Path(command[0]).name} ended with {ran.returncode}"
 
 
-def _let_in(folder: Path) -> None:
-    """Let other users pass through to *folder*: a checkout of root's may be in a folder that is root's alone."""
-    for parent in (folder, *folder.parents):
-        if parent.stat().st_mode & 0o005 != 0o005 and parent.stat().st_uid == 0:
-            parent.chmod(parent.stat().st_mode | 0o005)
+def _for_everybody(installed: Path, folder: Path) -> Path:
+    """Return the folder of the binaries, or of a copy in *folder* if others may not pass through to them (41 MB).
+
+    A checkout of root's is often in a folder that is root's alone, and stays so.
+    """
+    if all(parent.stat().st_mode & 0o005 == 0o005 for parent in (installed, *installed.parents)):
+        return installed
+    package = installed.parent.parent
+    for part in (package, package.with_name(f"{package.name}.libs")):  # its libraries lie beside it
+        if part.is_dir():
+            shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / installed.relative_to(package.parent)
 
 
 @contextmanager
@@ -54,17 +67,18 @@ def server() -> Iterator[str]:
     user = "nobody" if root else None
     folder = Path(tempfile.mkdtemp(prefix="e2ee-postgres-"))  # short: the socket's path has 107 bytes at most
     try:
+        programs = binaries()
         if user is not None:
+            programs = _for_everybody(programs, folder)
             shutil.chown(folder, user)
-            _let_in(binaries())
         data = folder / "data"
         initialise = ("--no-sync", "--auth=trust", "--username=postgres", "--no-locale", "--encoding=utf8")
-        _run(binaries() / "initdb", "-D", data, *initialise, user=user)
+        _run(programs / "initdb", "-D", data, *initialise, user=user)
         options = " ".join(["-h ''", f"-k {folder}", *(f"-c {setting}" for setting in SETTINGS)])
-        _run(binaries() / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start", user=user)
+        _run(programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start", user=user)
         try:
             yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
         finally:
-            _run(binaries() / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
+            _run(programs / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
