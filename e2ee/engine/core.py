@@ -148,12 +148,15 @@ class Engine:
                 step.unit.counters.delivery_number = max(step.unit.counters.delivery_number, one.number)
 
         try:
-            output = self._run(work, pumps=False)
-        except Exception as error:
-            if not uses_up_an_attempt(error):
-                raise
-            self._memory = memory  # the connection goes on: this costs at most one message
-            output = take_one_by_one(self._run, taken)
+            try:
+                output = self._run(work, pumps=False)
+            except Exception as error:
+                if not uses_up_an_attempt(error):
+                    raise
+                output = take_one_by_one(self._run, taken)  # the connection goes on
+        except BaseException:
+            self._memory = Memory()
+            raise
         for _ in taken:
             memory.waiting.popleft()
         if taken:
@@ -288,7 +291,8 @@ class Engine:
         except (InvalidArgument, InvalidUserId, Full):
             raise  # the caller's to correct: work raises it before it touches what is remembered
         except BaseException:
-            self._memory = Memory()
+            if pumps:  # mail leaves nothing in memory that would contradict the store
+                self._memory = Memory()
             raise
         return Output(
             requests=tuple(step.requests),

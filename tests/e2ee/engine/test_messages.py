@@ -83,6 +83,38 @@ def test_a_message_of_the_largest_size_arrives(world: World, alice: Device, bob:
     assert [message.data for message in bob.of(DirectMessage)] == [content]
 
 
+def test_a_session_that_nobody_answered_for_thirty_days_is_renewed_before_it_sends(
+    world: World, alice: Device, bob: Device
+) -> None:
+    bob.lose_connection()
+    alice.send("bob", "first")
+    world.settle()
+    world.clock.now += 29 * 24 * 3600
+    alice.send("bob", "within the time")
+    world.settle()
+    world.clock.now += 2 * 24 * 3600
+    alice.send("bob", "after it")
+    world.settle()
+    bob.connect()
+    world.settle()
+    assert bob.texts() == ["first", "within the time", "after it"]
+    assert world.keys_used_twice() == []
+
+
+def test_the_largest_message_to_more_devices_than_one_frame_holds_fails_with_the_reason(
+    world: World, alice: Device, bob: Device
+) -> None:
+    with bob.store.begin() as unit:
+        identity = unit.account.require().identity
+    for device_id in range(2, 5):
+        world.device("bob", device_id, identity=identity)
+    message_id = alice.send("bob", bytes(256 * 1024))
+    alice.send("bob", "smaller")
+    world.settle()
+    assert alice.states(message_id) == [FAILED]
+    assert bob.texts() == ["smaller"]
+
+
 def test_a_message_that_is_too_large_is_the_callers_to_correct(alice: Device) -> None:
     with pytest.raises(InvalidArgument, match="262144"):
         alice.engine.send("bob", bytes(256 * 1024 + 1))

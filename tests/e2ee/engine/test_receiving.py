@@ -13,6 +13,7 @@ from e2ee.engine.receiving import take_numbers
 from e2ee.events import (
     DeliveryQuarantined,
     DeliveryRefused,
+    DeliveryState,
     DirectMessage,
     InboxFull,
     MessagePending,
@@ -187,6 +188,10 @@ def test_a_bug_of_ours_costs_one_message_and_not_the_account(
     assert mail_for(world, alice) == []
     with alice.store.begin() as unit:
         assert len(unit.quarantine.all()) == 1
+    answer = alice.send("bob", "the connection goes on")
+    world.settle()
+    assert bob.texts() == ["the connection goes on"]
+    assert alice.states(answer)[-1] is DeliveryState.DELIVERED
 
 
 def test_no_more_mail_is_taken_than_the_inbox_has_room_for(
