@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from e2ee.frames import Deliver, Delivery, Drained, EnvelopeKind, Outcome, RelayFrame, Submitted
@@ -13,8 +14,6 @@ from .limits import DELIVERY_OVERHEAD, RelayOptions
 from .plan import Plan, Push
 
 if TYPE_CHECKING:
-    from store import relay as stored
-
     from .connection import Connection
 
 __all__ = ["acknowledge", "frames", "push", "store"]
@@ -58,32 +57,54 @@ def acknowledge(plan: Plan, unit: RelayUnit) -> None:
 
 def push(plan: Plan, unit: RelayUnit, options: RelayOptions) -> None:
     """Read what waits for the devices connected here, as far as their windows have room (R4.13)."""
+    readers: dict[DeviceKey, _Reader] = {}
     for key in sorted(plan.touched):
         entered = plan.entered.get(key)
         connection = plan.connected.get(key) if entered is None else entered.connection
-        if connection is None or key in plan.gone:
-            continue
-        start = connection.pushed if entered is None else entered.start
-        _push(key, connection, start, plan, unit, options)
+        if connection is not None and key not in plan.gone:
+            start = connection.pushed if entered is None else entered.start
+            drained = connection.drained if entered is None else -1
+            readers[key] = _Reader(connection, start, drained, *connection.room(plan.acknowledged.get(key, 0), options))
+    while readers:
+        # One question for all of them: most have no more than one frame, or have only acknowledged.
+        behind = set(unit.mailboxes.waiting({key: reader.cursor for key, reader in readers.items()}))
+        for key, reader in list(readers.items()):
+            if key not in behind or not reader.read(key, plan, unit):
+                if reader.cursor != reader.drained:
+                    plan.pushes.append(Push(reader.connection, (), reader.cursor))
+                del readers[key]
+            elif not reader.has_room:
+                del readers[key]
 
 
-def _push(
-    key: DeviceKey, connection: Connection, start: int, plan: Plan, unit: RelayUnit, options: RelayOptions
-) -> None:
-    count, size = connection.room(plan.acknowledged.get(key, 0), options)
-    cursor = start
-    while count > 0 and size > 0:
-        found: list[stored.Delivery] = unit.mailboxes.deliveries(
-            key, after=cursor, count_max=min(count, ENVELOPES_PER_FRAME_MAX), size_max=_CONTENT_MAX
+@dataclass(slots=True)
+class _Reader:
+    """A device that mail is pushed to, while it is read."""
+
+    connection: Connection
+    cursor: int  # delivery number up to which it was pushed
+    drained: int  # the number that it was last told nothing waits behind
+    count: int  # deliveries that the window has room for
+    size: int  # bytes
+
+    @property
+    def has_room(self) -> bool:
+        return self.count > 0 and self.size > 0
+
+    def read(self, key: DeviceKey, plan: Plan, unit: RelayUnit) -> bool:
+        """Read one frame, if there is room; False: nothing waits, though something may have that has expired."""
+        if not self.has_room:
+            return True
+        found = unit.mailboxes.deliveries(
+            key, after=self.cursor, count_max=min(self.count, ENVELOPES_PER_FRAME_MAX), size_max=_CONTENT_MAX
         )
         if not found:
-            if cursor != connection.drained or key in plan.entered:
-                plan.pushes.append(Push(connection, (), cursor))
-            return
-        plan.pushes.append(Push(connection, tuple(found), None))
-        cursor = found[-1].number
-        count -= len(found)
-        size -= sum(len(one.content) for one in found)
+            return False
+        plan.pushes.append(Push(self.connection, tuple(found), None))
+        self.cursor = found[-1].number
+        self.count -= len(found)
+        self.size -= sum(len(one.content) for one in found)
+        return True
 
 
 def frames(push: Push) -> list[RelayFrame]:
