@@ -267,8 +267,12 @@ class Engine:
         with self._store.begin() as unit:
             lanes = {*unit.envelopes.lanes(), *unit.outgoing.lanes(QUEUED), *unit.outgoing.lanes(SUBMITTED)}
             now = unit.now
-        users = [user_of(lane) for lane in lanes]
-        return any(user is not None and self._memory.lane(user).not_before <= now for user in users)
+        memory = self._memory
+        users = [user_id for user_id in map(user_of, lanes) if user_id is not None]
+        if not memory.online:
+            return bool(users)
+        # A lane that is held for a decision is not among the active ones.
+        return any(user_id in memory.active and memory.lane(user_id).not_before <= now for user_id in users)
 
     def close(self) -> None:
         """Close the store; nothing follows."""

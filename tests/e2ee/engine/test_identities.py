@@ -72,6 +72,7 @@ def test_messages_to_a_changed_identity_are_held_until_somebody_decides(
     world.settle()
     assert bob.texts() == []
     assert alice.states(message_id) == [HELD]
+    assert not alice.engine.unsent()  # closing need not wait for it
     assert alice.of(IdentityChanged) == [
         IdentityChanged(user=UserId("bob"), on_record=old_key, shown=key_of(bob), adopted=False)
     ]

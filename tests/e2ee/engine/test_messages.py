@@ -70,8 +70,11 @@ def test_what_is_sent_without_a_connection_leaves_with_the_next(world: World, al
     message_id = alice.send("bob", "written on the train")
     world.settle()
     assert bob.texts() == []
+    assert alice.engine.unsent()
     alice.connect()
+    assert alice.engine.unsent()
     world.settle()
+    assert not alice.engine.unsent()
     assert bob.texts() == ["written on the train"]
     assert alice.states(message_id) == [SENT, DELIVERED]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from e2ee.errors import RefusalCode
 from e2ee.events import HandshakeWithoutOneTimeKey, PreKeysLow, RelayRolledBack
-from e2ee.frames import LowPreKeys, UploadPreKeys
+from e2ee.frames import LowPreKeys, RefusedRequest, UploadPreKeys
 from e2ee.ids import UserId
 from e2ee.options import ClientOptions
 from store import PreKeyKind
@@ -123,3 +124,18 @@ def test_a_relay_that_lost_its_data_gets_the_prekeys_again(world: World, alice: 
     bob.send("alice", "hello")
     world.settle()
     assert alice.texts() == ["hello"]
+
+
+def test_a_refused_upload_goes_again_after_the_time_that_the_relay_gives(world: World) -> None:
+    device = world.device("alice", online=False)
+    device.connect()
+    (first,) = uploads(device)
+    device.outgoing.clear()
+    device.take(device.engine.reply(first, RefusedRequest(0, RefusalCode.RATE_LIMITED, 5_000)))
+    device.tick()
+    assert uploads(device) == []
+    assert device.wake_at == world.clock.now + 5
+    world.clock.now += 5
+    device.tick()
+    (second,) = uploads(device)
+    assert second.signed_prekey == first.signed_prekey
