@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ratchet import Account, IdentityKeyPair, OwnSenderKey, PeerSenderKey, Session
+from ratchet.keys import KeyPair, SigningKeyPair
+from ratchet.ratchets import ArchivedRatchet
 from ratchet.secret import NotCopied
 
 if TYPE_CHECKING:
@@ -35,6 +38,23 @@ WAYS: list[Callable[[Any], object]] = [copy.copy, copy.deepcopy, pickle.dumps, l
 def test_a_holder_of_secrets_is_neither_copied_nor_pickled(kind: type, way: Callable[[Any], object]) -> None:
     with pytest.raises(TypeError, match=f"{kind.__name__} holds secrets"):
         way(kind())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Account,
+        Session,
+        OwnSenderKey,
+        PeerSenderKey,
+        IdentityKeyPair,
+        KeyPair,
+        SigningKeyPair,
+        ArchivedRatchet,
+    ],
+)
+def test_every_holder_of_secrets_that_leaves_its_module_is_one_of_them(kind: type) -> None:
+    assert issubclass(kind, NotCopied)
 
 
 def test_the_refusal_does_not_tell_the_secret() -> None:

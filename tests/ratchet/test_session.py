@@ -16,6 +16,7 @@ from ratchet import (
     InvalidArgument,
     MessageKeyGone,
     NoActiveSession,
+    NotAuthentic,
     Session,
     UnsupportedVersion,
 )
@@ -239,6 +240,15 @@ def test_a_first_message_within_a_session_starts_a_further_ratchet_and_consumes_
     assert talk.deliver_last() == talk.plaintexts[-1]
     assert talk.bobs.archived_count == 1
     assert talk.bob_account.one_time_prekey_count == before - 1
+
+
+def test_a_first_message_that_does_not_verify_consumes_nothing() -> None:
+    talk = Conversation(31).alice_sends()
+    first = talk.sent[0].ciphertext
+    body = first.body.replace(inner(first).tag, bytes(8))
+    with refused(NotAuthentic, talk.bob_account):
+        Session.accept(talk.bob_account, Ciphertext(first.kind, body), local=BOB, remote=ALICE)
+    assert talk.deliver(0) == talk.plaintexts[0]
 
 
 def test_a_repeated_first_message_consumes_nothing() -> None:

@@ -128,6 +128,26 @@ def test_a_used_post_quantum_key_is_not_stored() -> None:
     assert key not in talk.bobs.to_bytes()
 
 
+@pytest.mark.parametrize("victim", ["alice", "bob"])
+def test_post_quantum_chains_of_epochs_that_are_over_are_not_stored(victim: str) -> None:
+    """What a later epoch is sent in has no use for them: the sending key goes at once, the rest one epoch later."""
+    talk = Conversation(20).established()
+    seen: dict[int, tuple[bytes, bytes]] = {}
+    for _ in range(190):
+        talk.ping_pong(1)
+        ratchet = active_ratchet(getattr(talk, victim))
+        assert ratchet.post_quantum is not None
+        chains = ratchet.post_quantum.chains
+        for epoch, link in chains.links.items():
+            if link.sending_key is not None:
+                seen[epoch] = link.sending_key, link.receiving_key
+        stored = getattr(talk, victim).to_bytes()
+        for epoch, (sending_key, receiving_key) in seen.items():
+            assert epoch >= chains.sending_epoch or sending_key not in stored
+            assert epoch >= chains.sending_epoch - 1 or receiving_key not in stored
+    assert max(seen) >= 4
+
+
 def test_neither_side_keeps_a_key_of_a_message_that_was_read() -> None:
     talk = Conversation(13).established()
     seed, _chain_key = active_ratchet(talk.alice).double.plan_send()
