@@ -2,3 +2,11 @@
 
 `core` is the conversation without sockets, `server` puts it behind WebSockets. Nothing here loads what decrypts.
 """
+
+from __future__ import annotations
+
+from .hooks import Peer, RelayHooks, Verdict
+from .limits import IdentityChange, RelayOptions
+from .server import Relay
+
+__all__ = ["IdentityChange", "Peer", "Relay", "RelayHooks", "RelayOptions", "Verdict"]

@@ -83,7 +83,7 @@ class Arrivals:
         steps: list[Step] = []
         # Beyond what was pushed here it acknowledges nothing (R4.17): a number of another life of this
         # relay's data must not swallow mail that nobody has seen.
-        if 0 < frame.acknowledged <= connection.pushed:
+        if connection.acknowledged < frame.acknowledged <= connection.pushed:
             steps.append(Step(connection, partial(_acknowledge, session, frame.acknowledged)))
         step = self._request(connection, session, frame, outputs, now)
         return steps if step is None else [*steps, step]

@@ -72,6 +72,7 @@ class Connection:
     __slots__ = (
         "_unacknowledged",
         "_unacknowledged_size",
+        "acknowledged",
         "claim",
         "drained",
         "envelopes",
@@ -101,6 +102,7 @@ class Connection:
         self.session: Session | None = None
         self.registered = False  # prekeys are uploaded
         self.pushed = 0  # the delivery number up to which mail was pushed, or committed before this connection
+        self.acknowledged = 0  # the highest number that this connection has acknowledged
         self.drained = -1  # the delivery number that the last `Drained` told
         self.full_since: float | None = None  # when the window of deliveries became full; None: it is not
         self.low_told = False  # `LowPreKeys` was sent since the last upload
@@ -117,6 +119,7 @@ class Connection:
 
     def acknowledge(self, number: int) -> None:
         """Forget what is acknowledged: it makes room."""
+        self.acknowledged = max(number, self.acknowledged)
         while self._unacknowledged and self._unacknowledged[0][0] <= number:
             self._unacknowledged_size -= self._unacknowledged.popleft()[1]
             self.full_since = None

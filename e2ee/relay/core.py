@@ -269,7 +269,7 @@ class RelayCore:
         connection.session = entered.session
         connection.claim = None
         connection.registered = entered.registered
-        connection.pushed = entered.start
+        connection.pushed = connection.acknowledged = entered.start
         self._strangers.pop(connection, None)
         self._by_device[key] = connection
         self.statistics.logins += 1

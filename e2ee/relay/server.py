@@ -267,21 +267,30 @@ class Relay:
             socket = self._sockets.get(output.connection)
             if socket is None:
                 continue
-            match output:
-                case Send(frame=frame):
-                    if isinstance(frame, Welcome):
-                        socket.websocket.protocol.max_message_size = FRAME_SIZE_MAX
-                        _log.info("login", extra={"connection": socket.connection.number})
-                    self._send(socket, frame)
-                case Close(frame=frame):
-                    code = RefusalCode(frame.code).name.lower()
-                    _log.info("closing", extra={"connection": socket.connection.number, "code": code})
-                    self._send(socket, frame)
-                    socket.closing = frame
-                case Ask(user_id=user_id, token=token):
-                    task = asyncio.create_task(self._authorize(socket, user_id, token))
-                    self._asking.add(task)
-                    task.add_done_callback(self._asking.discard)
+            try:
+                self._pass_on(socket, output)
+            except Exception:  # noqa: BLE001 - a bug of ours costs one connection: the others' outputs follow
+                _log.exception("an output could not be sent", extra={"connection": socket.connection.number})
+                socket.websocket.transport.abort()
+
+    def _pass_on(self, socket: Socket[ServerConnection], output: Send | Close | Ask) -> None:
+        match output:
+            case Send(frame=frame):
+                if isinstance(frame, Welcome):
+                    socket.websocket.protocol.max_message_size = FRAME_SIZE_MAX
+                    _log.info("login", extra={"connection": socket.connection.number})
+                self._send(socket, frame)
+            case Close(frame=frame):
+                code = RefusalCode(frame.code).name.lower()
+                _log.info("closing", extra={"connection": socket.connection.number, "code": code})
+                self._send(socket, frame)
+                socket.closing = frame
+                if socket.writer is None:  # a filter has dropped the frame: the end is not for it to decide
+                    socket.writer = asyncio.create_task(self._write(socket))
+            case Ask(user_id=user_id, token=token):
+                task = asyncio.create_task(self._authorize(socket, user_id, token))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
 
     def _send(self, socket: Socket[ServerConnection], frame: RelayFrame) -> None:
         if socket.closing is not None:

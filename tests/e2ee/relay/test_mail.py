@@ -69,6 +69,16 @@ def test_an_acknowledgement_rides_on_any_frame() -> None:
     assert desk.log_in(bob.device).mail() == []
 
 
+def test_an_acknowledgement_that_comes_again_costs_no_transaction() -> None:
+    desk = Desk()
+    alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
+    alice.submitted(bob.device, b"1")
+    bob.send(Acknowledge(1))
+    units = CountedStore(desk)
+    bob.send(*[Acknowledge(1)] * 50)
+    assert units.begun == 0
+
+
 def test_the_claim_of_a_login_acknowledges_what_a_lost_connection_could_not() -> None:
     desk = Desk()
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))

@@ -227,6 +227,16 @@ async def test_a_filter_that_drops_a_request_refuses_it_and_a_dropped_delivery_w
             assert [one.body for one in await again.mail(1)] == [b"later"]
 
 
+async def test_a_filter_that_drops_everything_does_not_keep_a_refused_connection_open() -> None:
+    def outbound(_peer: Peer, _frame: RelayFrame) -> Verdict:
+        return Verdict.DROP
+
+    async with Relay(store=MEMORY, hooks=RelayHooks(on_outbound=outbound)) as relay, wire(relay.url) as line:
+        await line.websocket.send(b"\xc1")
+        assert await line.code() is None
+        assert line.websocket.close_code == 1008
+
+
 async def test_a_hook_that_fails_drops_the_frame_and_the_relay_stays_up() -> None:
     def raw(_peer: Peer, message: str | bytes) -> Verdict:
         if message == "break":
