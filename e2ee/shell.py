@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from contextlib import suppress
@@ -66,6 +67,7 @@ class Shell:
 
     def __init__(self, carrier: Carrier, surroundings: Surroundings) -> None:
         self._carrier = carrier
+        self._pid = os.getpid()  # whose threads run the steps
         self._timers: Timers = surroundings.timers or asyncio.get_running_loop()
         self._wall_clock = surroundings.wall_clock
         self._back_off = BackOff(surroundings.dice)
@@ -109,17 +111,15 @@ class Shell:
         engine = self._require()
         try:
             if self._ended is None:
-                with suppress(TimeoutError, ClientEnded):
+                # A step that fails is noted where it runs; what was not sent goes at the next opening.
+                with suppress(Exception):
                     async with asyncio.timeout(drain_s):
                         await self._drain()
-            await self._part()
         finally:
-            self._engine = None
-            self._stop_ticker()
-            self.changed.give()
-            released = self._writer.run(engine.close, lambda _none: None)
-            await self._writer.close()
-            await released
+            try:
+                await self._part()
+            finally:
+                await self._release(engine)
 
     async def wait_connected(self, timeout_s: float | None) -> None:
         """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, ClientEnded."""
@@ -159,6 +159,8 @@ class Shell:
     def _require(self) -> EngineSteps:
         if self._engine is None:
             raise InvalidArgument("the client is not open: use it inside its `async with`")
+        if self._pid != os.getpid():
+            raise StoreGone("the process has forked since the client was opened: open one in the child")
         return self._engine
 
     def _require_going(self) -> EngineSteps:
@@ -325,6 +327,14 @@ class Shell:
             if idle and not await self.ask(lambda engine: engine.unsent()):
                 return
             await changed.wait()
+
+    async def _release(self, engine: EngineSteps) -> None:
+        self._engine = None
+        self._stop_ticker()
+        self.changed.give()
+        released = self._writer.run(engine.close, lambda _none: None)
+        await self._writer.close()
+        await released
 
     async def _part(self) -> None:
         keeper = self._keeper

@@ -39,6 +39,10 @@ def number_of(event: Event) -> int:
     return event.number
 
 
+async def read_all(world: ShellWorld) -> list[Event]:
+    return [event async for event in EventReader(world.shell, on_next=True)]
+
+
 async def test_messages_come_in_order() -> None:
     async with connected() as (world, relay):
         relay.says(mail(1, 2), mail(3))
@@ -149,11 +153,7 @@ async def test_a_reader_who_was_superseded_gets_nothing_more() -> None:
 
 async def test_a_reader_ends_when_the_client_is_closed() -> None:
     async with connected() as (world, _relay):
-
-        async def read_all() -> list[Event]:
-            return [event async for event in EventReader(world.shell, on_next=True)]
-
-        reading = asyncio.create_task(read_all())
+        reading = asyncio.create_task(read_all(world))
         await asyncio.sleep(0)
         await world.close()
         assert await reading in ([], [Disconnected()])
@@ -161,11 +161,11 @@ async def test_a_reader_ends_when_the_client_is_closed() -> None:
 
 async def test_a_reader_is_told_what_has_ended_the_client() -> None:
     async with connected() as (world, relay):
-        waiting = asyncio.ensure_future(anext(EventReader(world.shell, on_next=True)))
+        reading = asyncio.create_task(read_all(world))
         await asyncio.sleep(0)
         relay.says(frames.Closing(RefusalCode.IDENTITY_TAKEN, "", None))
         with pytest.raises(UserIdTaken):
-            await waiting
+            await reading
 
 
 STEPS = [name for name in vars(EngineSteps) if not name.startswith("_")]

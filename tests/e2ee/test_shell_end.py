@@ -176,6 +176,30 @@ async def test_closing_lets_the_engine_finish_what_waits_for_company() -> None:
         assert "finish" in world.engine.steps
 
 
+async def test_a_fault_while_closing_stops_neither_the_parting_nor_the_release() -> None:
+    def fault() -> None:
+        raise LookupError("a fault of the engine")
+
+    async with opened() as world:
+        relay = await world.accept()
+        world.engine.before["finish"] = fault
+        await world.close(drain_s=10.0)
+        assert relay.closed.is_set()
+        assert world.engine.closed
+
+
+async def test_a_closing_that_is_cancelled_releases_the_store_all_the_same() -> None:
+    async with opened() as world:
+        relay = await world.accept()
+        await world.shell.send("bob", "hello")
+        closing = asyncio.create_task(world.close(drain_s=10.0))
+        await world.until(lambda: "finish" in world.engine.steps)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        assert relay.closed.is_set()
+        assert world.engine.closed
+
+
 async def test_closing_acknowledges_what_was_committed() -> None:
     async with opened() as world:
         relay = await world.accept()

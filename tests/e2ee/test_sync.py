@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -115,6 +118,31 @@ def test_after_closing_calls_are_refused(client: Callable[[str], sync.Client]) -
         pass
     with pytest.raises(InvalidArgument, match="not open"):
         alice.send("bob", "hello")
+
+
+FORKING = """
+import os, sys
+from e2ee.errors import StoreGone
+from e2ee.sync import Client
+
+with Client("alice", relay="ws://127.0.0.1:1", store=sys.argv[1], drain_s=0.0) as alice:
+    child = os.fork()
+    if child == 0:
+        try:
+            alice.send("bob", "from the child")
+        except StoreGone:
+            os._exit(7)
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    alice.send("bob", "from the parent")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_is_told_and_does_not_wait_for_its_parents_threads(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'alice.db'}"
+    done = subprocess.run([sys.executable, "-c", FORKING, url], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "7\n"
 
 
 def public(of: type) -> set[str]:
