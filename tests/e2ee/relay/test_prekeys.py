@@ -19,6 +19,7 @@ from e2ee.frames import (
 )
 from e2ee.relay.limits import RelayOptions
 from ratchet import PreKeyBundle
+from store.relay import Entry, Seat
 from tests.support.relay_device import Device
 from tests.support.relay_talk import Desk, Line
 
@@ -186,6 +187,20 @@ def test_r4_8_beyond_the_targets_allowance_strangers_get_no_one_time_keys() -> N
     desk.join(Device("bob"))
     assert bundle_of(ask(desk.join(Device("alice")), "bob")).one_time_prekey is not None
     assert bundle_of(ask(desk.join(Device("carol")), "bob")).one_time_prekey is None
+
+
+def test_r4_8_members_of_one_group_have_an_allowance_of_the_groups_size_and_are_no_strangers() -> None:
+    desk = Desk(options=RelayOptions(one_time_keys_per_asker=1, one_time_keys_to_strangers=1))
+    members = [desk.join(Device(name)) for name in ("alice", "bob", "carol")]
+    seats = [Seat(line.device.user_id, line.device.account.identity_key, 1) for line in members]
+    with desk.store.begin() as unit:
+        unit.groups.create(b"g" * 32, "team", 1, b"genesis", b"h" * 32, creator=seats[0])
+        actor = unit.devices.of_users(["alice"])[0]
+        unit.groups.append(b"g" * 32, Entry(1, b"entry", b"i" * 32), epoch=1, actor=actor, kind=9, seats=seats)
+    stranger = desk.join(Device("eve"))
+    assert bundle_of(ask(stranger, "bob")).one_time_prekey is not None
+    assert bundle_of(ask(desk.join(Device("mallory")), "bob")).one_time_prekey is None
+    assert [bundle_of(ask(members[0], name)).one_time_prekey is not None for name in ("bob", "carol")] == [True, True]
 
 
 def test_an_unknown_user_has_no_identity_key_and_no_bundles() -> None:

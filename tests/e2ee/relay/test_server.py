@@ -1,4 +1,4 @@
-"""The relay over real WebSockets: the conversation, restarts, hooks, watching, closing."""
+"""The relay over real WebSockets: the conversation, restarts, watching, closing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,26 +19,24 @@ from websockets.exceptions import InvalidStatus
 from e2ee.errors import InvalidArgument, RefusalCode
 from e2ee.frames import (
     Challenge,
-    Deliver,
     Drained,
-    GetBundles,
     Ping,
     Pong,
-    RefusedRequest,
     Submitted,
 )
 from e2ee.limits import LOGIN_SIZE_MAX
-from e2ee.relay.hooks import RelayHooks, Verdict
 from e2ee.relay.limits import RelayOptions
+from e2ee.relay.monitoring import Monitor
 from e2ee.relay.server import Relay
+from e2ee.relay.statistics import Statistics
+from store.errors import StoreInUse
+from store.relay import RelayStore
 from tests.support.relay_client import wire
 from tests.support.relay_device import Device
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
-    from e2ee.relay.hooks import Peer
 
 MEMORY = "sqlite://"
 
@@ -143,113 +142,6 @@ async def test_frames_of_many_clients_arrive_once_and_in_the_order_of_each_sende
         assert relay.statistics.batches < relay.statistics.frames  # several frames shared a transaction
 
 
-async def test_authorize_decides_who_comes_in_and_may_be_a_coroutine() -> None:
-    async def authorize(user_id: str, token: bytes | None) -> bool:
-        await asyncio.sleep(0)
-        return (user_id, token) == ("alice", b"ticket")
-
-    alice, eve = Device("alice"), Device("eve")
-    async with Relay(store=MEMORY, hooks=RelayHooks(authorize=authorize)) as relay:
-        async with wire(relay.url) as a:
-            assert (await a.log_in(alice, token=b"ticket")).connection_number == 1
-        async with wire(relay.url) as e:
-            await e.send(eve.login((await e.one(Challenge)).nonce, name=relay.url[5:], token=b"ticket"))
-            assert await e.code() is RefusalCode.NOT_AUTHORIZED
-
-
-async def test_an_authorize_that_fails_lets_nobody_in() -> None:
-    def authorize(_user_id: str, _token: bytes | None) -> bool:
-        raise LookupError
-
-    alice = Device("alice")
-    async with Relay(store=MEMORY, hooks=RelayHooks(authorize=authorize)) as relay, wire(relay.url) as line:
-        await line.send(alice.login((await line.one(Challenge)).nonce, name=relay.url[5:]))
-        assert await line.code() is RefusalCode.UNAVAILABLE
-
-
-async def test_hooks_see_every_frame_and_text_with_whose_it_is() -> None:
-    seen: list[tuple[str, str | None, str]] = []
-
-    def inbound(peer: Peer, frame: ClientFrame | UnknownFrame) -> Verdict:
-        seen.append(("in", peer.user_id, type(frame).__name__))
-        return Verdict.PASS
-
-    def outbound(peer: Peer, frame: RelayFrame) -> Verdict:
-        seen.append(("out", peer.user_id, type(frame).__name__))
-        return Verdict.PASS
-
-    def raw(peer: Peer, message: str | bytes) -> Verdict:
-        if isinstance(message, str):
-            seen.append(("raw", peer.user_id, message))
-        return Verdict.PASS
-
-    hooks = RelayHooks(on_raw=raw, on_inbound=inbound, on_outbound=outbound)
-    async with Relay(store=MEMORY, hooks=hooks) as relay, wire(relay.url) as line:
-        await line.log_in(Device("alice"))
-        await line.one(Drained)
-        await line.websocket.send("hello, plainly")
-        await line.send(Ping(0, 1))
-        await line.one(Pong)
-    assert seen[:7] == [
-        ("out", None, "Challenge"),
-        ("in", None, "Login"),
-        ("out", "alice", "Welcome"),
-        ("out", "alice", "Drained"),
-        ("raw", "alice", "hello, plainly"),
-        ("in", "alice", "Ping"),
-        ("out", "alice", "Pong"),
-    ]
-
-
-async def test_a_filter_that_drops_a_request_refuses_it_and_a_dropped_delivery_waits_in_the_mailbox() -> None:
-    def inbound(_peer: Peer, frame: ClientFrame | UnknownFrame) -> Verdict:
-        return Verdict.DROP if isinstance(frame, GetBundles) else Verdict.PASS
-
-    blocked = True
-
-    def outbound(_peer: Peer, frame: RelayFrame) -> Verdict:
-        return Verdict.DROP if blocked and isinstance(frame, Deliver) else Verdict.PASS
-
-    alice, bob = Device("alice"), Device("bob")
-    hooks = RelayHooks(on_inbound=inbound, on_outbound=outbound)
-    async with Relay(store=MEMORY, hooks=hooks) as relay, wire(relay.url) as a, wire(relay.url) as b:
-        await a.join(alice)
-        await b.join(bob)
-        await b.one(Drained)
-        await a.send(alice.bundles("bob"))
-        assert (await a.one(RefusedRequest)).code == RefusalCode.NOT_AUTHORIZED
-        await a.submitted(alice, bob, b"later")
-        await b.one(Drained)
-        assert not any(isinstance(frame, Deliver) for frame in b.kept)
-        blocked = False
-        async with wire(relay.url) as again:
-            await again.log_in(bob)
-            assert [one.body for one in await again.mail(1)] == [b"later"]
-
-
-async def test_a_filter_that_drops_everything_does_not_keep_a_refused_connection_open() -> None:
-    def outbound(_peer: Peer, _frame: RelayFrame) -> Verdict:
-        return Verdict.DROP
-
-    async with Relay(store=MEMORY, hooks=RelayHooks(on_outbound=outbound)) as relay, wire(relay.url) as line:
-        await line.websocket.send(b"\xc1")
-        assert await line.code() is None
-        assert line.websocket.close_code == 1008
-
-
-async def test_a_hook_that_fails_drops_the_frame_and_the_relay_stays_up() -> None:
-    def raw(_peer: Peer, message: str | bytes) -> Verdict:
-        if message == "break":
-            raise LookupError
-        return Verdict.PASS
-
-    async with Relay(store=MEMORY, hooks=RelayHooks(on_raw=raw)) as relay, wire(relay.url) as line:
-        await line.log_in(Device("alice"))
-        await line.websocket.send("break")
-        await line.send(Ping(0, 1))
-        assert (await line.one(Pong)).request == 1
-
-
 async def test_closing_answers_what_was_sent_and_tells_everybody() -> None:
     alice, bob = Device("alice"), Device("bob")
     relay = Relay(store=MEMORY)
@@ -273,6 +165,32 @@ async def test_closing_does_not_wait_for_who_does_not_answer() -> None:
             writer.write(b"GET / HTTP/1.1\r\n")  # and never the rest
             await writer.drain()
         writer.close()
+
+
+async def test_a_second_relay_on_a_sqlite_file_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'relay.db'}"
+    async with Relay(store=store) as relay, wire(relay.url) as line:
+        with pytest.raises(StoreInUse):
+            await Relay(store=store).__aenter__()
+        await line.log_in(Device("alice"))
+
+
+async def test_a_relay_whose_port_is_taken_lets_go_of_its_store(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'relay.db'}"
+    async with Relay(store=MEMORY) as other:
+        with pytest.raises(OSError, match="address"):
+            await Relay(port=int(other.url.rpartition(":")[2]), store=store).__aenter__()
+    async with Relay(store=store) as relay:
+        assert await fetch(relay.url, "/health") == (200, "ok\n")
+
+
+def test_metrics_are_for_this_machine_unless_the_options_say_otherwise() -> None:
+    with RelayStore.open(MEMORY) as store, ThreadPoolExecutor(1) as executor:
+        private = Monitor(store, executor, Statistics(), public_metrics=False)
+        public = Monitor(store, executor, Statistics(), public_metrics=True)
+        addresses = ["127.0.0.1", "::1", "192.0.2.7", "unix", None]
+        assert [private.metrics(address).status for address in addresses] == [200, 200, 403, 403, 403]
+        assert [public.metrics(address).status for address in addresses] == [200] * 5
 
 
 async def test_health_says_whether_the_store_answers() -> None:
