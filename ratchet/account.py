@@ -118,8 +118,6 @@ class Account(NotCopied):
         account.replenish(one_time_prekeys, entropy=entropy, now=now)
         return account
 
-    # What it is.
-
     @property
     def identity(self) -> IdentityKeyPair:
         """The identity key pair."""
@@ -200,8 +198,6 @@ class Account(NotCopied):
     def _current_last_resort(self) -> KemPreKey:
         return next(reversed(self._last_resort.values()))
 
-    # How it changes.
-
     def replenish(
         self, one_time_prekeys: int = 100, *, entropy: Entropy = os.urandom, now: float | None = None
     ) -> PublishedPreKeys:
@@ -267,9 +263,9 @@ class Account(NotCopied):
         for prekey_id in _expired(self._last_resort, seconds):
             del self._last_resort[prekey_id]
         self._used = {
-            kem_id: {entry for entry in entries if entry[0] in self._signed}
-            for kem_id, entries in self._used.items()
-            if kem_id is None or kem_id in self._last_resort
+            (signed_id, kem_id): {entry for entry in entries if entry[0] in self._signed}
+            for (signed_id, kem_id), entries in self._used.items()
+            if signed_id in self._signed or kem_id in self._last_resort
         }
 
     # The prekey source of `Session`.
@@ -291,7 +287,7 @@ class Account(NotCopied):
 
         Raises UnknownPreKey if the keys have been used 10,000 times: rotate them.
         """
-        used = self._used.get(use.kem_prekey_id, set())
+        used = self._used.get(_kept_key(use), set())
         if (use.signed_prekey_id, use.base_key) in used:
             return True
         if len(used) >= USED_BASE_KEYS_MAX or sum(map(len, self._used.values())) >= USED_BASE_KEYS_TOTAL_MAX:
@@ -300,15 +296,15 @@ class Account(NotCopied):
 
     def consume(self, use: PreKeyUse) -> None:
         """Delete the one-time keys of *use*; remember its base key while the keys that stay live."""
+        consumed = False
         if use.one_time_prekey_id is not None:
-            self._one_time.pop(use.one_time_prekey_id, None)
+            consumed = self._one_time.pop(use.one_time_prekey_id, None) is not None
             self._fresh_prekeys.pop(use.one_time_prekey_id, None)
-        if use.kem_prekey_id is not None and self._one_time_kem.pop(use.kem_prekey_id, None) is not None:
+        if use.kem_prekey_id is not None:
+            consumed |= self._one_time_kem.pop(use.kem_prekey_id, None) is not None
             self._fresh_kem_prekeys.pop(use.kem_prekey_id, None)
-            return
-        self._used.setdefault(use.kem_prekey_id, set()).add((use.signed_prekey_id, use.base_key))
-
-    # Stored form.
+        if not consumed:  # a key that is gone stops the replay by itself
+            self._used.setdefault(_kept_key(use), set()).add((use.signed_prekey_id, use.base_key))
 
     def to_bytes(self) -> bytes:
         """Pack everything, private keys included; version 1. Seal it before it is stored."""
@@ -365,6 +361,11 @@ class _Ids:
         return taken
 
 
+def _kept_key(use: PreKeyUse) -> tuple[int | None, int | None]:
+    """The key that stays, and so remembers: the last-resort KEM prekey, for X3DH the signed prekey."""
+    return (use.signed_prekey_id, None) if use.kem_prekey_id is None else (None, use.kem_prekey_id)
+
+
 def _expired(keys: Mapping[int, SignedPreKey | KemPreKey], seconds: int) -> list[int]:
     """Ids of the keys that were replaced 30 days ago or earlier."""
     return [
@@ -381,10 +382,9 @@ def _take(fresh: dict[int, None], keys: Mapping[int, _Key]) -> _Key | None:
 
 
 def _find(keys: dict[int, _Key], prekey_id: int, what: str) -> _Key:
-    found = keys.get(prekey_id)
-    if found is None:
-        raise UnknownPreKey(f"{what} {prekey_id} is not (or no longer) here")
-    return found
+    if prekey_id in keys:
+        return keys[prekey_id]
+    raise UnknownPreKey(f"{what} {prekey_id} is not (or no longer) here")
 
 
 def _publish_signed(key: SignedPreKey) -> PublishedSignedPreKey:

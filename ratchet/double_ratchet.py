@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from .chains import chain_step, root_step
-from .errors import CorruptSnapshot, NoActiveSession
+from .errors import CorruptSnapshot, NoActiveSession, TooFarAhead
 from .keys import PUBLIC_KEY_SIZE, Entropy, KeyPair
 from .limits import COUNTER_MAX, RECEIVING_CHAINS_MAX, SELF_FORWARD_JUMP_MAX
 from .packing import take_bytes, take_int, take_list
@@ -85,6 +85,12 @@ class DoubleRatchet:
         """Make what `plan_send` returned the state."""
         self.sending.chain_key = chain_key
         self.sending.number += 1
+
+    def require_near(self, ratchet_key: bytes, counter: int) -> None:
+        """Raise TooFarAhead for a message that `plan_receive` would refuse as such, before anything is derived."""
+        chain = self.receiving.get(ratchet_key)
+        if counter - (0 if chain is None else chain.number) > self.forward_max:
+            raise TooFarAhead(f"message {counter} is more than {self.forward_max} ahead")
 
     def plan_receive(self, ratchet_key: bytes, counter: int, new_chain_max: int | None = None) -> ReceivingStep:
         """Find or derive the seed at *counter* of the chain of *ratchet_key* (section 3.5).

@@ -64,7 +64,10 @@ class MessageKeyGone(RatchetError):
 
 
 class TooFarAhead(RatchetError):
-    """More messages are missing than one chain may skip: renew the session with the peer."""
+    """More messages are missing than one chain may skip: renew the session with the peer, seldom.
+
+    It comes before anything could be authenticated: whoever can deliver a message can raise it.
+    """
 
 
 class UnknownPreKey(RatchetError):
@@ -82,6 +85,8 @@ class NoActiveSession(RatchetError):
 class IdentityChanged(RatchetError):
     """The peer shows an identity key other than the session's: hold the message and decide on trust.
 
+    Of a first message it comes before anything could be authenticated: whoever can deliver a message can
+    raise it, so it is no proof of a change. `Session.accept` with the message tells whether it is genuine.
     ``known`` and ``received`` are the two public identity keys, 33 bytes each.
     """
 

@@ -28,8 +28,9 @@ __all__ = [
     "take_used_base_keys",
 ]
 
-UsedBaseKeys: TypeAlias = dict[int | None, set[tuple[int, bytes]]]
-"""KEM prekey id (None: X3DH) to signed prekey id and base key of each first message that consumed nothing."""
+UsedBaseKeys: TypeAlias = dict[tuple[int | None, int | None], set[tuple[int, bytes]]]
+"""What stays in use to what used it: the last-resort KEM prekey's id, or for X3DH the signed prekey's, as a pair of
+which one is None (signed, KEM); to the signed prekey id and base key of each first message that consumed nothing."""
 
 
 def pack_signed_prekey(key: SignedPreKey) -> list[Any]:
@@ -99,16 +100,16 @@ def take_ids(value: object, keys: Container[int]) -> dict[int, None]:
 def pack_used_base_keys(used: UsedBaseKeys) -> list[Any]:
     """What is remembered of last-resort keys' use, as plain values."""
     return [
-        [kem_id, [signed_id for signed_id, _key in entries], [base_key for _id, base_key in entries]]
-        for kem_id, entries in ((kem_id, sorted(entries)) for kem_id, entries in used.items())
+        [*kept, [signed_id for signed_id, _key in entries], [base_key for _id, base_key in entries]]
+        for kept, entries in ((kept, sorted(entries)) for kept, entries in used.items())
     ]
 
 
 def take_used_base_keys(value: object) -> UsedBaseKeys:
     """Undo `pack_used_base_keys`. Raises CorruptSnapshot."""
     used: UsedBaseKeys = {}
-    for one in take_list(value, "used base keys", length_max=SIGNED_PREKEYS_MAX + 1):
-        kem_id, signed_ids, base_keys = take_list(one, "used base keys", length=3)
+    for one in take_list(value, "used base keys", length_max=2 * SIGNED_PREKEYS_MAX):
+        signed_kept, kem_kept, signed_ids, base_keys = take_list(one, "used base keys", length=4)
         listed = take_list(base_keys, "used base keys", length_max=USED_BASE_KEYS_MAX)
         entries = [
             (_id(signed_id), take_bytes(base_key, PUBLIC_KEY_SIZE, "used base key"))
@@ -116,8 +117,8 @@ def take_used_base_keys(value: object) -> UsedBaseKeys:
                 take_list(signed_ids, "used signed ids", length=len(listed)), listed, strict=True
             )
         ]
-        key = None if kem_id is None else _id(kem_id)
-        if key in used or entries != sorted(set(entries)):
+        key = None if signed_kept is None else _id(signed_kept), None if kem_kept is None else _id(kem_kept)
+        if (key[0] is None) == (key[1] is None) or key in used or entries != sorted(set(entries)):
             raise CorruptSnapshot("used base keys: not in order")
         used[key] = set(entries)
     return used

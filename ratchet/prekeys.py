@@ -221,6 +221,8 @@ class PreKeyBundle:
         `Session.initiate` does this itself; a relay does it when a bundle is uploaded.
         """
         self._check_forms()
+        # Agreements and signatures would hold under another encoding of the key too, and it would look like a change.
+        primitives.require_canonical(self.identity_key[1:])
         edwards = primitives.edwards_public(self.identity_key[1:])
         _verify_signed(edwards, self.signed_prekey, self.signed_prekey_signature)
         if self.kem_prekey is not None:

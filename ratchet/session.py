@@ -88,6 +88,8 @@ class Session(NotCopied):
         """
         _require_addresses(local, remote)
         _require_bundle(bundle)
+        if remote is not None and remote.device_id != bundle.device_id:
+            raise InvalidArgument(f"a bundle of device {bundle.device_id} for an address of device {remote.device_id}")
         session = cls(_identity_key(account), bundle.identity_key, local, remote, None, [])
         session._ratchets.active = initiate_ratchet(
             account,

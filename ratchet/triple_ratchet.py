@@ -149,6 +149,7 @@ class Ratchet:
         """
         post_quantum = self.post_quantum
         braid_message = key_step = None
+        self.double.require_near(message.ratchet_key, message.counter)
         if post_quantum is not None:
             try:
                 if new_chain_max is not None and not self.knows(message):

@@ -96,7 +96,7 @@ def other_device_of_alice(address: Address, *, without_spqr: bool = False) -> tu
     second = Device("alice's other device", address, identity=first.account.identity)
     first.session = Session.initiate(
         first.account,
-        second.account.bundle(),
+        second.account.bundle(address.device_id),
         local=ALICE,
         remote=address,
         without_spqr=without_spqr,

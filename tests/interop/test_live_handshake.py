@@ -118,7 +118,8 @@ def test_a_renewed_session_and_an_archived_one_are_both_read(oracle: Oracle) -> 
 def test_a_first_message_addressed_to_another_device_is_refused_by_both(oracle: Oracle) -> None:
     device = their_device(oracle)
     account = Account.create(one_time_prekeys=2)
-    misled = Session.initiate(account, our_bundle(device.bundle()), local=OURS, remote=Address(THEIRS.name, 2))
+    bundle = replace(our_bundle(device.bundle()), device_id=2)
+    misled = Session.initiate(account, bundle, local=OURS, remote=Address(THEIRS.name, 2))
     device.process_bundle(OURS, account.bundle())
     theirs = our_ciphertext(device.encrypt(OURS, b"hi"))
 

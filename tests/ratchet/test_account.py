@@ -304,7 +304,7 @@ def test_without_kem_key_the_signed_prekey_is_remembered() -> None:
 
 def fill(device: Account, kem_id: int | None, count: int) -> None:
     signed_id = next(iter(device._signed))
-    device._used[kem_id] = {(signed_id, b"\x05" + number.to_bytes(32, "big")) for number in range(1, count + 1)}
+    device._used[None, kem_id] = {(signed_id, b"\x05" + number.to_bytes(32, "big")) for number in range(1, count + 1)}
 
 
 def test_a_key_that_was_used_too_often_opens_nothing_new_and_still_knows_replays() -> None:

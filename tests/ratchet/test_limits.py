@@ -71,7 +71,9 @@ def test_an_account_with_all_that_it_may_remember_fits() -> None:
     device = account("busy", one_time_prekeys=0)
     kem_id = device._current_last_resort().id
     device._used = {
-        kem_id: {(device._current_signed().id, b"\x05" + number.to_bytes(32, "big")) for number in range(10_000)}
+        (None, kem_id): {
+            (device._current_signed().id, b"\x05" + number.to_bytes(32, "big")) for number in range(10_000)
+        }
     }
     one_bucket = len(device.to_bytes())
     one_time = 10_000 * (80 + 145)

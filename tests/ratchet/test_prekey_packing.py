@@ -92,11 +92,11 @@ def test_an_id_that_stands_twice_or_names_no_key_is_corrupt(ids: object) -> None
 
 
 def test_used_base_keys_are_packed_in_order_whatever_the_order_of_their_use() -> None:
-    used = {7: {(2, BASE_KEYS[1]), (1, BASE_KEYS[2]), (1, BASE_KEYS[0])}, None: {(4, BASE_KEYS[0])}}
+    used = {(None, 7): {(2, BASE_KEYS[1]), (1, BASE_KEYS[2]), (1, BASE_KEYS[0])}, (4, None): {(4, BASE_KEYS[0])}}
     packed = pack_used_base_keys(used)
     assert packed == [
-        [7, [1, 1, 2], [BASE_KEYS[0], BASE_KEYS[2], BASE_KEYS[1]]],
-        [None, [4], [BASE_KEYS[0]]],
+        [None, 7, [1, 1, 2], [BASE_KEYS[0], BASE_KEYS[2], BASE_KEYS[1]]],
+        [4, None, [4], [BASE_KEYS[0]]],
     ]
     assert take_used_base_keys(packed) == used
 
@@ -106,19 +106,21 @@ def test_used_base_keys_are_packed_in_order_whatever_the_order_of_their_use() ->
     [
         None,
         [None],
-        [[7, [1]]],
-        [[7, [1], []]],
-        [[7, [], [BASE_KEYS[0]]]],
-        [[7, [1], [BASE_KEYS[0][:-1]]]],
-        [[7, [-1], [BASE_KEYS[0]]]],
-        [["7", [1], [BASE_KEYS[0]]]],
-        [[7, [1, 1], [BASE_KEYS[0]] * 2]],
-        [[7, [2, 1], [BASE_KEYS[0]] * 2]],
-        [[7, [1, 1], [BASE_KEYS[1], BASE_KEYS[0]]]],
-        [[7, [1], [BASE_KEYS[0]]], [7, [1], [BASE_KEYS[1]]]],
-        [[7, [1] * (USED_BASE_KEYS_MAX + 1), [BASE_KEYS[0]] * (USED_BASE_KEYS_MAX + 1)]],
+        [[None, 7, [1]]],
+        [[None, 7, [1], []]],
+        [[None, 7, [], [BASE_KEYS[0]]]],
+        [[None, 7, [1], [BASE_KEYS[0][:-1]]]],
+        [[None, 7, [-1], [BASE_KEYS[0]]]],
+        [[None, "7", [1], [BASE_KEYS[0]]]],
+        [[None, 7, [1, 1], [BASE_KEYS[0]] * 2]],
+        [[None, 7, [2, 1], [BASE_KEYS[0]] * 2]],
+        [[None, 7, [1, 1], [BASE_KEYS[1], BASE_KEYS[0]]]],
+        [[None, 7, [1], [BASE_KEYS[0]]], [None, 7, [1], [BASE_KEYS[1]]]],
+        [[None, 7, [1] * (USED_BASE_KEYS_MAX + 1), [BASE_KEYS[0]] * (USED_BASE_KEYS_MAX + 1)]],
+        [[7, 7, [1], [BASE_KEYS[0]]]],
+        [[None, None, [1], [BASE_KEYS[0]]]],
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_used_base_keys_in_any_other_form_are_corrupt(packed: object) -> None:
     with pytest.raises(CorruptSnapshot):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ratchet import (
     Account,
+    Address,
     IdentityChanged,
     InvalidArgument,
     MalformedMessage,
@@ -24,7 +25,7 @@ from ratchet import (
 )
 from tests.conformance.forging import with_high_bit
 from tests.support.adversary import LOW_ORDER_KEYS, bit_flips, raises_and_changes_nothing, same_state
-from tests.support.conversation import Conversation, account, seeded
+from tests.support.conversation import ALICE, BOB, Conversation, account, seeded
 from tests.support.naming import case_name
 
 SIGNED = ("identity_key", "signed_prekey", "signed_prekey_signature", "kem_prekey", "kem_prekey_signature")
@@ -173,16 +174,19 @@ def test_a_bundle_without_kem_prekey_needs_permission(session: Session) -> None:
     refuse(account("bob").bundle(kem=False), UnsupportedVersion, session)
 
 
-def test_the_same_identity_key_in_another_encoding_is_another_identity_and_its_owner_reads_nothing(
-    session: Session,
-) -> None:
-    bob = account("bob")
+def test_the_same_identity_key_in_another_encoding_is_refused(session: Session) -> None:
     bad = replace(bundle(), identity_key=with_high_bit(bundle().identity_key))
     with raises_and_changes_nothing(IdentityChanged, session):
         session.renew(alice(), bad)
-    ciphertext = Session.initiate(alice(), bad, now=0).encrypt(b"to nobody", now=0)
-    with raises_and_changes_nothing(NotAuthentic, bob):
-        Session.accept(bob, ciphertext)
+    with pytest.raises(NotAuthentic):
+        Session.initiate(alice(), bad, now=0)
+    with pytest.raises(NotAuthentic):
+        bad.verify()
+
+
+def test_a_bundle_of_another_device_than_the_address_names_is_refused() -> None:
+    with pytest.raises(InvalidArgument):
+        Session.initiate(alice(), bundle(), local=ALICE, remote=Address(BOB.name, 2), now=0)
 
 
 def test_a_bundle_of_ones_own_makes_a_session_with_oneself_that_both_ends_can_use() -> None:

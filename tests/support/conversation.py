@@ -243,7 +243,8 @@ class Device:
 
     def start(self, peer: Device, *, one_time: bool = True, now: float = 0) -> Device:
         """Fetch a bundle of *peer* and start a session, or start afresh in the one that there is."""
-        bundle = peer.account.bundle(one_time=one_time)
+        device_id = 1 if peer.address is None else peer.address.device_id
+        bundle = peer.account.bundle(device_id, one_time=one_time)
         if self.session is None:
             self.session = Session.initiate(
                 self.account, bundle, local=self.address, remote=peer.address, now=now, entropy=self.entropy
