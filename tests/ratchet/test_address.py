@@ -10,7 +10,7 @@ from ratchet.address import Address, address_binding, pack_address, take_address
 from ratchet.errors import CorruptSnapshot, InvalidArgument
 from tests.support.naming import case_name
 
-ACCOUNT = Address("d64a6c2a-8e56-4a43-8a2c-5c2c4a4d1a01", 1)
+ACCOUNT = Address("d64a6c2a-8e56-4a43-8a2c-5c2c4a4d1a01", 3)
 PHONE_NUMBER = Address("PNI:3f5b1a08-1c58-4d0e-9a2e-7e1f6a9b2b02", 127)
 
 
@@ -73,7 +73,7 @@ def test_a_binding_is_both_service_ids_with_their_devices_the_senders_first() ->
     binding = address_binding(ACCOUNT, PHONE_NUMBER)
     assert ACCOUNT.service_id is not None
     assert PHONE_NUMBER.service_id is not None
-    assert binding == ACCOUNT.service_id + b"\x01" + PHONE_NUMBER.service_id + b"\x7f"
+    assert binding == ACCOUNT.service_id + b"\x03" + PHONE_NUMBER.service_id + b"\x7f"
     assert len(binding) == 36
     assert address_binding(PHONE_NUMBER, ACCOUNT) != binding
 
