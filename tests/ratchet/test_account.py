@@ -9,7 +9,7 @@ import pytest
 from ratchet import Account, IdentityKeyPair, verify_signature
 from ratchet.account import _Ids
 from ratchet.errors import CorruptSnapshot, InvalidArgument, NotAuthentic, UnknownPreKey, UnsupportedVersion
-from ratchet.keys import KeyPair, SigningKeyPair
+from ratchet.keys import SigningKeyPair
 from ratchet.limits import (
     ONE_TIME_PREKEYS_MAX,
     PREKEY_ID_MAX,
@@ -302,6 +302,26 @@ def test_without_kem_key_the_signed_prekey_is_remembered() -> None:
     assert again.base_key_used(used)
 
 
+def test_a_first_message_that_consumed_a_key_of_either_kind_is_not_remembered() -> None:
+    device = account("bob")
+    for bundle in (device.bundle(), device.bundle(kem=False)):
+        used = PreKeyUse(bundle.signed_prekey_id, bundle.one_time_prekey_id, bundle.kem_prekey_id, BASE_KEY)
+        device.consume(used)
+        assert not device.base_key_used(used)
+
+
+def test_a_rotation_makes_room_for_x3dh_sessions_again() -> None:
+    device = account("bob")
+    old = device.bundle(kem=False, one_time=False).signed_prekey_id
+    for number in range(USED_BASE_KEYS_MAX):
+        device.consume(PreKeyUse(old, None, None, b"\x05" + number.to_bytes(32, "big")))
+    with pytest.raises(UnknownPreKey):
+        device.base_key_used(PreKeyUse(old, None, None, b"\x05" + b"\xff" * 32))
+    device.rotate_signed_prekey(entropy=seeded(1), now=60)
+    new = device.bundle(kem=False, one_time=False).signed_prekey_id
+    assert not device.base_key_used(PreKeyUse(new, None, None, b"\x05" + b"\xff" * 32))
+
+
 def fill(device: Account, kem_id: int | None, count: int) -> None:
     signed_id = next(iter(device._signed))
     device._used[None, kem_id] = {(signed_id, b"\x05" + number.to_bytes(32, "big")) for number in range(1, count + 1)}
@@ -379,9 +399,3 @@ def test_an_account_without_signed_or_last_resort_key_is_corrupt(position: int) 
 def test_an_account_of_a_later_release_is_told_apart() -> None:
     with pytest.raises(UnsupportedVersion):
         Account.from_bytes(pack([2, *values()]))
-
-
-def test_agreement_with_the_identity_is_that_of_its_private_key() -> None:
-    device = account("bob")
-    other = KeyPair.generate(seeded(1))
-    assert device.identity.agree(other.public) == other.agree(device.identity_key)

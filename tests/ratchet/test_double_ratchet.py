@@ -129,6 +129,19 @@ def test_a_replay_is_gone_and_a_jump_is_bounded_in_known_and_in_new_chains() -> 
         bob.plan_receive(sent[0], 12)
 
 
+def test_nearness_is_told_without_deriving_in_known_and_in_new_chains() -> None:
+    alice, bob = pair_of_ratchets(forward_max=10)
+    sent = send(alice)
+    bob.require_near(sent[0], 10)
+    with pytest.raises(TooFarAhead):
+        bob.require_near(sent[0], 11)
+    receive(bob, sent)
+    bob.require_near(sent[0], 11)
+    bob.require_near(sent[0], 0)
+    with pytest.raises(TooFarAhead):
+        bob.require_near(sent[0], 12)
+
+
 def test_a_lower_bound_for_new_chains_does_not_bind_known_ones() -> None:
     alice, bob = pair_of_ratchets(forward_max=10)
     sent = send(alice)

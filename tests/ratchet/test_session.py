@@ -126,6 +126,15 @@ def test_an_address_is_an_address(address: Any) -> None:  # noqa: ANN401
         Session.accept(talk.bob_account, talk.sent[0].ciphertext, remote=address)
 
 
+def test_a_bundle_is_of_the_device_that_the_address_names() -> None:
+    talk = Conversation(32)
+    for device_id in (1, 3):
+        with refused(InvalidArgument, talk.alice_account):
+            Session.initiate(talk.alice_account, talk.bob_account.bundle(device_id), remote=Address(BOB.name, 2))
+    session = Session.initiate(talk.alice_account, talk.bob_account.bundle(2), remote=Address(BOB.name, 2))
+    assert session.remote == Address(BOB.name, 2)
+
+
 @pytest.mark.parametrize("bundle", [None, b"bundle", {}, account("bob")], ids=range(4))
 def test_a_bundle_is_a_bundle(bundle: Any) -> None:  # noqa: ANN401
     talk = Conversation(7).established()

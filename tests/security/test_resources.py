@@ -133,6 +133,15 @@ def test_a_counter_beyond_the_limit_costs_no_step() -> None:
     assert counted.total == 0
 
 
+def test_a_counter_too_far_ahead_in_a_known_chain_costs_no_step_whatever_spqr_says() -> None:
+    talk = Conversation(135).established().alice_sends()
+    talk.deliver_last()
+    known = SignalMessage.parse(talk.sent[-1].ciphertext.body)
+    with steps() as counted, raises_and_changes_nothing(TooFarAhead, talk.bobs):
+        talk.bobs.decrypt(talk.bob_account, forged(2**32 - 1, 20_000, ratchet_key=known.ratchet_key))
+    assert counted.total == 0
+
+
 def test_a_forged_group_message_costs_no_step_however_far_ahead_it_claims_to_be() -> None:
     sender = OwnSenderKey.create(UUID(int=1), entropy=seeded(1))
     member = PeerSenderKey.from_distribution_message(sender.distribution_message())
