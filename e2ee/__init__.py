@@ -10,11 +10,152 @@ from typing import TYPE_CHECKING, Final
 
 from .siblings import require_siblings
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from .client import (
+        Client,
+    )
+    from .errors import (
+        ClientEnded,
+        ConnectionEnded,
+        E2eeError,
+        InvalidArgument,
+        InvalidUserId,
+        NotAuthorized,
+        OpenElsewhere,
+        RefusalCode,
+        Refused,
+        StoreGone,
+        StoreRolledBack,
+        UserIdTaken,
+    )
+    from .events import (
+        CaughtUp,
+        Connected,
+        DeliveryQuarantined,
+        DeliveryRefused,
+        DeliveryState,
+        DirectMessage,
+        Disconnected,
+        DurableEvent,
+        Event,
+        HandshakeWithoutOneTimeKey,
+        IdentityChanged,
+        InboxFull,
+        LiveEvent,
+        MessageLost,
+        MessagePending,
+        MessageState,
+        OwnMessage,
+        PreKeysLow,
+        RelayRolledBack,
+        UnknownContent,
+    )
+    from .ids import (
+        MessageId,
+        UserId,
+    )
+    from .options import (
+        ClientOptions,
+        InboxMode,
+    )
+    from .relay import (
+        Relay,
+        RelayHooks,
+        RelayOptions,
+    )
+    from .trust import (
+        IdentityPolicy,
+    )
+
+__all__ = [
+    "CaughtUp",
+    "Client",
+    "ClientEnded",
+    "ClientOptions",
+    "Connected",
+    "ConnectionEnded",
+    "DeliveryQuarantined",
+    "DeliveryRefused",
+    "DeliveryState",
+    "DirectMessage",
+    "Disconnected",
+    "DurableEvent",
+    "E2eeError",
+    "Event",
+    "HandshakeWithoutOneTimeKey",
+    "IdentityChanged",
+    "IdentityPolicy",
+    "InboxFull",
+    "InboxMode",
+    "InvalidArgument",
+    "InvalidUserId",
+    "LiveEvent",
+    "MessageId",
+    "MessageLost",
+    "MessagePending",
+    "MessageState",
+    "NotAuthorized",
+    "OpenElsewhere",
+    "OwnMessage",
+    "PreKeysLow",
+    "RefusalCode",
+    "Refused",
+    "Relay",
+    "RelayHooks",
+    "RelayOptions",
+    "RelayRolledBack",
+    "StoreGone",
+    "StoreRolledBack",
+    "UnknownContent",
+    "UserId",
+    "UserIdTaken",
+]
 
 require_siblings(__name__, __path__[0], "ratchet", "store")
 
-_EXPORTS: Final[dict[str, tuple[str, ...]]] = {}
+_EXPORTS: Final[dict[str, tuple[str, ...]]] = {
+    "client": ("Client",),
+    "errors": (
+        "ClientEnded",
+        "ConnectionEnded",
+        "E2eeError",
+        "InvalidArgument",
+        "InvalidUserId",
+        "NotAuthorized",
+        "OpenElsewhere",
+        "RefusalCode",
+        "Refused",
+        "StoreGone",
+        "StoreRolledBack",
+        "UserIdTaken",
+    ),
+    "events": (
+        "CaughtUp",
+        "Connected",
+        "DeliveryQuarantined",
+        "DeliveryRefused",
+        "DeliveryState",
+        "DirectMessage",
+        "Disconnected",
+        "DurableEvent",
+        "Event",
+        "HandshakeWithoutOneTimeKey",
+        "IdentityChanged",
+        "InboxFull",
+        "LiveEvent",
+        "MessageLost",
+        "MessagePending",
+        "MessageState",
+        "OwnMessage",
+        "PreKeysLow",
+        "RelayRolledBack",
+        "UnknownContent",
+    ),
+    "ids": ("MessageId", "UserId"),
+    "options": ("ClientOptions", "InboxMode"),
+    "relay": ("Relay", "RelayHooks", "RelayOptions"),
+    "trust": ("IdentityPolicy",),
+}
 _MODULE_OF: Final = {name: module for module, names in _EXPORTS.items() for name in names}
 
 if not TYPE_CHECKING:  # a type checker takes the imports above; __getattr__ would hide misspelt names from it
