@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.readme import ROOT, marked_blocks
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_the_readme_marks_its_two_commands_and_its_example() -> None:
-    assert set(marked_blocks()) == {"main", "test", "example"}
+
+def test_the_readme_marks_its_two_commands_and_its_examples() -> None:
+    assert set(marked_blocks()) == {"main", "test", "example", "client"}
 
 
 @pytest.mark.parametrize("name", ["main", "test"])
@@ -44,3 +49,16 @@ def test_the_example_prints_what_the_readme_says() -> None:
     )
     assert ran.stderr == ""
     assert ran.stdout in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_example_of_client_and_relay_delivers_its_message(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", marked_blocks()["client"]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ran.stderr == ""
+    assert ran.stdout == "alice hello bob\n"
