@@ -265,9 +265,6 @@ def test_ids_count_up_wrap_to_zero_and_pass_over_those_in_use() -> None:
     assert ids.following == 3
 
 
-# --- the prekey source ---------------------------------------------------------------------------------------
-
-
 def test_one_time_keys_are_gone_once_they_are_consumed() -> None:
     device = account("bob")
     used = use(device)
