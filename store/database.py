@@ -35,6 +35,7 @@ __all__ = [
     "Statement",
     "checkpoint",
     "create_file",
+    "meaning",
     "open_engine",
     "parse_url",
     "require_file",
@@ -171,8 +172,9 @@ def _set_up_sqlite(engine: Engine, *, in_memory: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        # IMMEDIATE: a transaction that reads first and writes later must not fail in between.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # IMMEDIATE: a transaction that reads first and writes later must not fail in between. Straight to the
+        # driver: through SQLAlchemy it is 15 µs, a tenth of a unit of work for one message.
+        _run(connection.connection, "BEGIN IMMEDIATE")
 
 
 def _set_up_postgresql(engine: Engine, schema: str) -> None:
@@ -192,7 +194,7 @@ def _run(connection: DBAPIConnection, sql: str, *, fetch: bool = False) -> objec
         cursor.execute(sql)
         row = cursor.fetchone() if fetch else None
     except Exception as error:
-        raise _meaning(error) or error from error
+        raise meaning(error) or error from error
     finally:
         cursor.close()
     return row[0] if row else None
@@ -201,10 +203,10 @@ def _run(connection: DBAPIConnection, sql: str, *, fetch: bool = False) -> objec
 def _translate(context: ExceptionContext) -> BaseException | None:
     """Give a driver's error its meaning for us; None leaves it as it is."""
     original = context.original_exception
-    return original if isinstance(original, StoreError) else _meaning(original)
+    return original if isinstance(original, StoreError) else meaning(original)
 
 
-def _meaning(error: BaseException) -> StoreError | None:
+def meaning(error: BaseException) -> StoreError | None:
     """Return the StoreError that a driver's *error* is; None for an integrity error and what no driver raised."""
     if hasattr(error, "sqlite_errorcode"):
         code = error.sqlite_errorcode & 0xFF  # the rest says more exactly what we do not tell apart

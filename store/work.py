@@ -6,21 +6,23 @@ Nothing here knows what the rows mean; `unit` puts the repositories on top.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-from sqlalchemy.exc import IntegrityError
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .database import Dialect, Statement
+from .driver_cursor import DriverCursor
 from .errors import InvalidUse, StaleWriter, StoreError, StoreLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, CursorResult
+    from sqlalchemy import Connection
 
     from .vault import Entropy, Vault
 
 __all__ = ["Counters", "Tally", "Work"]
+
+_Values = TypeVar("_Values")
+_Result = TypeVar("_Result")
 
 _STALE: Final = "a newer version of the row is stored"
 
@@ -72,7 +74,7 @@ class Work:
 
     def __init__(self, dialect: Dialect, vault: Vault, clock: Callable[[], float], entropy: Entropy) -> None:
         self._postgresql = dialect is Dialect.POSTGRESQL
-        self._connection: Connection | None = None
+        self._cursor: DriverCursor | None = None
         self._failure: StoreError | None = None
         self._deferred: dict[str, tuple[Statement, list[tuple[Any, ...]]]] = {}
         self._tallies: dict[str, Tally] = {}  # as committed; loaded when they are first asked for
@@ -91,7 +93,7 @@ class Work:
 
         None: whether the last unit was committed is not known. All that was remembered is loaded again.
         """
-        self._connection = connection
+        self._cursor = DriverCursor(connection)
         if counters is None:
             self._tallies.clear()
             counters = Counters(*self.rows(_LOAD_COUNTERS)[0])
@@ -134,22 +136,27 @@ class Work:
             self.vault.renew()
         self._changed_tallies.clear()
         self._deferred.clear()
-        self._connection = None
+        if self._cursor is not None:
+            self._cursor.close()
+        self._cursor = None
         self._failure = None
 
     # Statements.
 
     def rows(self, statement: Statement, values: tuple[Any, ...] = ()) -> Sequence[tuple[Any, ...]]:
         """Run a query and return its rows."""
-        return self._execute(statement, values).fetchall()
+        self._flush_before(statement)
+        return self._run(DriverCursor.query, statement, values)
 
     def row(self, statement: Statement, values: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """Run a query and return its only row; None if there is none."""
-        return self._execute(statement, values).fetchone()
+        rows = self.rows(statement, values)
+        return rows[0] if rows else None
 
     def change(self, statement: Statement, values: tuple[Any, ...] = ()) -> int:
         """Run a statement that changes rows and return how many."""
-        return self._execute(statement, values).rowcount
+        self._flush_before(statement)
+        return self._run(DriverCursor.change, statement, values)
 
     def change_many(self, statement: Statement, many: Sequence[tuple[Any, ...]]) -> None:
         """Run a statement that changes one row for each of *many*."""
@@ -209,24 +216,26 @@ class Work:
     def _text(self, statement: Statement) -> str:
         return statement.postgresql if self._postgresql else statement.sqlite
 
-    def _execute(self, statement: Statement, values: tuple[Any, ...]) -> CursorResult[*tuple[Any, ...]]:
+    def _flush_before(self, statement: Statement) -> None:
         if self._deferred and statement.table in self._deferred:
             self.flush(statement.table)
-        return self._run(statement, values)
 
     def _execute_many(self, statement: Statement, many: list[tuple[Any, ...]]) -> int:
-        return self._run(statement, many[0] if len(many) == 1 else many).rowcount
+        if len(many) == 1:
+            return self._run(DriverCursor.change, statement, many[0])
+        return self._run(DriverCursor.change_many, statement, many)
 
     def _run(
-        self, statement: Statement, values: tuple[Any, ...] | list[tuple[Any, ...]]
-    ) -> CursorResult[*tuple[Any, ...]]:
-        if self._connection is None:
+        self, call: Callable[[DriverCursor, str, _Values], _Result], statement: Statement, values: _Values
+    ) -> _Result:
+        cursor = self._cursor
+        if cursor is None:
             raise InvalidUse("the unit of work is over: begin another")
         if self._failure is not None:
             raise InvalidUse("the unit failed before: it can only be rolled back") from self._failure
         try:
-            return self._connection.exec_driver_sql(self._text(statement), values)
-        except IntegrityError as cause:
+            return call(cursor, self._text(statement), values)
+        except cursor.integrity_error as cause:
             # Somebody stored what we found absent, or the caller adds what is there.
             raise self._spoil(StaleWriter(f"{statement.table}: {_STALE}")) from cause
         except StoreError as error:

@@ -14,9 +14,9 @@ import signal
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
-from sqlalchemy import Engine, event
 
 from store import TESTING, ClientStore
+from tests.support.counting_driver import counting_driver
 from tests.support.crash import Relay, Script
 
 if TYPE_CHECKING:
@@ -58,14 +58,10 @@ def die_at(number: int) -> Callable[[], None]:
 def child(url: str, script: Script, number: int, descriptor: int) -> NoReturn:
     """Open the store, run the script and die at the *number*-th storage call, if there is one."""
     count = die_at(number)
-    # Every statement, commit and rollback of this process, those of the opening included.
-    event.listen(Engine, "before_cursor_execute", lambda *_: count())
-    event.listen(Engine, "commit", lambda _: count())
-    event.listen(Engine, "rollback", lambda _: count())
     entropy = random.Random(f"child {number}").randbytes
     status = 1
     try:
-        store = ClientStore.open(url, passphrase="right", profile=TESTING)
+        store = ClientStore.open(url, passphrase="right", profile=TESTING, dbapi=counting_driver(url, count))
         script.run(store, RecordingRelay(descriptor), entropy=entropy, boundary=count)
         store.close()
         status = 0
