@@ -144,6 +144,77 @@ def test_a_prekey_consumed_by_a_first_message_is_gone_after_a_checkpoint(tmp_pat
         assert not any(secret in raw(tmp_path) for secret in secrets)
 
 
+PIECE = 24  # bytes: less than a key, and more than would be there by chance
+
+
+def pieces(state: bytes) -> set[bytes]:
+    """Every run of bytes of *state* that is long enough to be part of a key."""
+    return {state[start : start + PIECE] for start in range(len(state) - PIECE + 1)}
+
+
+def found(some: set[bytes], folder: Path) -> set[bytes]:
+    """Those of *some* that are in the store's files."""
+    return some & pieces(raw(folder))
+
+
+@pytest.mark.parametrize("passphrase", [None, "right"])
+def test_overwritten_and_deleted_states_of_our_own_sender_key_are_gone_after_a_checkpoint(
+    tmp_path: Path, group: UUID, passphrase: str | None
+) -> None:
+    row = bytes(32)
+    old, now = set[bytes](), set[bytes]()
+    with ClientStore.open(f"sqlite:///{tmp_path}/a.db", passphrase=passphrase, profile=TESTING) as store:
+        with store.begin() as unit:
+            unit.sender_keys.put_own(row, OwnSenderKey.create(group, entropy=seeded("own")))
+        for _ in range(3):
+            with store.begin() as unit:
+                loaded = unit.sender_keys.load_own(row)
+                assert loaded is not None
+                old |= pieces(loaded.key.to_bytes())
+                loaded.key.encrypt(b"text")
+                unit.sender_keys.save_own(loaded, messages=loaded.messages + 1)
+                now = pieces(loaded.key.to_bytes())
+        old -= now
+        assert len(old) > 60
+        assert bool(found(old, tmp_path)) == bool(found(now, tmp_path)) == (passphrase is None)
+        store.checkpoint()
+        assert found(old, tmp_path) == set()
+        with store.begin() as unit:
+            assert unit.sender_keys.delete_own(row) == 1
+        store.checkpoint()
+        assert found(now, tmp_path) == set()
+
+
+@pytest.mark.parametrize("passphrase", [None, "right"])
+def test_overwritten_and_deleted_states_of_a_peers_sender_key_are_gone_after_a_checkpoint(
+    tmp_path: Path, group: UUID, passphrase: str | None
+) -> None:
+    peer = OwnSenderKey.create(group, entropy=seeded("peer"))
+    key = PeerSenderKey.from_distribution_message(peer.distribution_message())
+    messages = [peer.encrypt(b"text") for _ in range(6)]
+    old, now = set[bytes](), set[bytes]()
+    with ClientStore.open(f"sqlite:///{tmp_path}/a.db", passphrase=passphrase, profile=TESTING) as store:
+        with store.begin() as unit:
+            unit.sender_keys.add_peer("bob", 1, bytes(32), key)
+        for number in (3, 1, 5):  # keys are skipped, and one of them is used
+            with store.begin() as unit:
+                loaded = unit.sender_keys.load_peer("bob", 1, group)
+                assert loaded is not None
+                old |= pieces(loaded.key.to_bytes())
+                assert loaded.key.decrypt(messages[number]) == b"text"
+                unit.sender_keys.save_peer(loaded)
+                now = pieces(loaded.key.to_bytes())
+        old -= now
+        assert len(old) > 60
+        assert bool(found(old, tmp_path)) == bool(found(now, tmp_path)) == (passphrase is None)
+        store.checkpoint()
+        assert found(old, tmp_path) == set()
+        with store.begin() as unit:
+            assert unit.sender_keys.delete_peer("bob", 1, group)
+        store.checkpoint()
+        assert found(now, tmp_path) == set()
+
+
 @pytest.mark.parametrize("passphrase", [None, "right"])
 def test_an_acknowledged_message_is_gone_after_a_checkpoint(tmp_path: Path, passphrase: str | None) -> None:
     with ClientStore.open(f"sqlite:///{tmp_path}/a.db", passphrase=passphrase, profile=TESTING) as store:
