@@ -59,6 +59,11 @@ class RefusalCode(IntEnum):
     SHUTTING_DOWN = 17  # connect again after a moment
     TOO_SLOW = 18  # deliveries were not taken in time; the mail is kept
     NOT_REGISTERED = 19  # prekeys have to be uploaded first
+    UNKNOWN_GROUP = 20  # or one that whoever asks has no seat in
+    GROUP_CHANGED = 21  # with the entries since; nothing was stored
+    GROUP_NAME_TAKEN = 22
+    GROUP_FULL = 23  # members, or entries of the log
+    ENTRY_REFUSED = 24  # the entry does not follow from the log
 
     @property
     def next_step(self) -> str:
@@ -86,6 +91,11 @@ _NEXT_STEPS = {
     RefusalCode.SHUTTING_DOWN: "connect again",
     RefusalCode.TOO_SLOW: "connect again and take deliveries faster",
     RefusalCode.NOT_REGISTERED: "upload prekeys first",
+    RefusalCode.UNKNOWN_GROUP: "check the group; its members can tell whether you are in it",
+    RefusalCode.GROUP_CHANGED: "take the entries since, and try again on top of them",
+    RefusalCode.GROUP_NAME_TAKEN: "choose another name, or join the group that has it",
+    RefusalCode.GROUP_FULL: "make another group, or let members leave",
+    RefusalCode.ENTRY_REFUSED: "ask an admin of the group, or look at its members again",
 }
 
 

@@ -10,13 +10,16 @@ from uuid import UUID
 
 from .errors import InvalidUserId
 
-__all__ = ["ENVELOPE_ID_SIZE", "MESSAGE_ID_SIZE", "MessageId", "UserId", "parse_user_id", "service_id"]
+__all__ = ["ENVELOPE_ID_SIZE", "MESSAGE_ID_SIZE", "GroupId", "MessageId", "UserId", "parse_user_id", "service_id"]
 
 UserId = NewType("UserId", str)
 """A user's name at the relay: 1 to 128 bytes of UTF-8 in NFC, compared byte by byte."""
 
 MessageId = NewType("MessageId", str)
 """Names one message to everybody who has it: 32 hexadecimal digits."""
+
+GroupId = NewType("GroupId", str)
+"""Names a group for ever, whatever it is called: 64 hexadecimal digits, the hash of its first entry."""
 
 USER_ID_SIZE_MAX: Final = 128  # bytes of UTF-8
 ENVELOPE_ID_SIZE: Final = 16  # random bytes, new for every ciphertext

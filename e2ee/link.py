@@ -19,6 +19,7 @@ from .errors import InvalidArgument, MalformedFrame, RefusalCode
 from .frames import (
     PROTOCOL_VERSION,
     Acknowledge,
+    AppendEntry,
     Bundles,
     Challenge,
     ClientFrame,
@@ -26,6 +27,11 @@ from .frames import (
     Deliver,
     Drained,
     GetBundles,
+    GetGroupDevices,
+    GetGroupLog,
+    GroupDevices,
+    GroupLog,
+    GroupSubmitted,
     Login,
     LowPreKeys,
     Ping,
@@ -34,7 +40,10 @@ from .frames import (
     RelayFrame,
     Removed,
     RemoveDevice,
+    Reply,
+    Request,
     Submit,
+    SubmitGroup,
     Submitted,
     UnknownFrame,
     Uploaded,
@@ -52,7 +61,7 @@ from .limits import (
 )
 from .wire import decode_relay_frame, encode_frame
 
-__all__ = ["Challenged", "Link", "LinkDown", "LinkEvent", "LinkUp", "Pushed", "Replied", "Reply", "Request"]
+__all__ = ["Challenged", "Link", "LinkDown", "LinkEvent", "LinkUp", "Pushed", "Replied"]
 
 # Ours: they may change in any release.
 REQUESTS_WAITING_MAX: Final = 1_024  # behind the open ones: a client with as many busy lanes; bounds memory
@@ -62,15 +71,16 @@ ACKNOWLEDGE_DELAY_S: Final = 0.05  # for another frame that carries the acknowle
 # So many acknowledged deliveries are told at once: waiting longer would stop the relay's window.
 ACKNOWLEDGE_AT_ONCE: Final = UNACKNOWLEDGED_DELIVERIES_MAX // 2
 
-Request: TypeAlias = Ping | UploadPreKeys | GetBundles | Submit | RemoveDevice
-Reply: TypeAlias = Pong | Uploaded | Bundles | Submitted | Removed | RefusedRequest
-
 _REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
     Ping: Pong,
     UploadPreKeys: Uploaded,
     GetBundles: Bundles,
     Submit: Submitted,
     RemoveDevice: Removed,
+    AppendEntry: GroupLog,
+    GetGroupLog: GroupLog,
+    GetGroupDevices: GroupDevices,
+    SubmitGroup: GroupSubmitted,
 }
 _HEARTBEAT: Final = Ping(0, 0)  # this very value: what the link asks on its own account
 
@@ -281,7 +291,17 @@ class Link:
                 self._events.append(LinkUp(frame))
             case Deliver() | Drained() | LowPreKeys() if self._state is _State.UP:
                 self._events.append(Pushed(frame))
-            case Pong() | Uploaded() | Bundles() | Submitted() | Removed() | RefusedRequest():
+            case (
+                Pong()
+                | Uploaded()
+                | Bundles()
+                | Submitted()
+                | Removed()
+                | GroupLog()
+                | GroupDevices()
+                | GroupSubmitted()
+                | RefusedRequest()
+            ):
                 self._reply(frame, now)
             case _:
                 self._end(None, None, f"the relay sent a {type(frame).__name__} out of turn")

@@ -75,7 +75,18 @@ RULES: Final = (
     Rule("e2ee*", ("websockets",), exceptions=("e2ee.carrier", "e2ee.relay.server")),
     *(
         Rule(f"e2ee.{module}", (*NETWORK, "socket", *THREADS, *CLOCK, *DICE))
-        for module in ("content", "events", "frames", "groups", "ids", "link", "recovery", "relay.core", "trust")
+        for module in (
+            "content",
+            "events*",
+            "frames*",
+            "groups*",
+            "ids",
+            "link",
+            "recovery",
+            "relay.core",
+            "trust",
+            "wire*",
+        )
     ),
     Rule("e2ee.engine", (*NETWORK, "socket", *THREADS)),
     # The relay cannot decrypt: not by policy, but because the code is not there.

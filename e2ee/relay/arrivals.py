@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 from e2ee.errors import MalformedFrame, RefusalCode
 from e2ee.frames import (
     Acknowledge,
+    AppendEntry,
     ClientFrame,
     GetBundles,
+    GetGroupDevices,
+    GetGroupLog,
     Login,
     Ping,
     Pong,
     RefusedRequest,
     RemoveDevice,
     Submit,
+    SubmitGroup,
     Submitted,
     UnknownFrame,
     UploadPreKeys,
@@ -28,6 +32,7 @@ from .plan import Plan, Step, refuse_submit
 from .refusal import closing
 
 if TYPE_CHECKING:
+    from e2ee.frames import Request
     from store.relay import RelayUnit
 
     from .hooks import MaySend
@@ -128,12 +133,15 @@ class Arrivals:
         self,
         connection: Connection,
         session: Session,
-        frame: Acknowledge | Ping | UploadPreKeys | GetBundles | Submit | RemoveDevice,
+        frame: Request | Acknowledge,
         outputs: list[Output],
         now: float,
     ) -> Step | None:
         match frame:
             case Acknowledge():
+                return None
+            case AppendEntry() | GetGroupLog() | GetGroupDevices() | SubmitGroup():
+                self._refuse(connection, RefusedRequest(frame.request, RefusalCode.UNKNOWN_REQUEST, None), outputs)
                 return None
             case Submit():
                 return self._submit(connection, session, frame, outputs, now)

@@ -32,7 +32,7 @@ from tests.support.scripted_relay import (
 BUNDLES = frames.GetBundles(0, 0, bytes(16), (frames.WantedDevices("bob", None),))
 UPLOAD = frames.UploadPreKeys(0, 0, 1, False, None, None, (), ())  # noqa: FBT003 - the fields of a frame
 REMOVE = frames.RemoveDevice(0, 0, 2)
-EXCHANGES: list[tuple[link.Request, link.Reply]] = [
+EXCHANGES: list[tuple[frames.Request, frames.Reply]] = [
     (frames.Ping(0, 0), frames.Pong(1)),
     (UPLOAD, frames.Uploaded(1, 100, 100)),
     (BUNDLES, frames.Bundles(1, ())),
@@ -126,7 +126,7 @@ def test_a_refused_login_ends_the_link_with_the_relays_code(code: RefusalCode) -
 
 
 @pytest.mark.parametrize(("request_", "reply"), EXCHANGES)
-def test_a_reply_comes_with_the_request_as_it_was_given(request_: link.Request, reply: link.Reply) -> None:
+def test_a_reply_comes_with_the_request_as_it_was_given(request_: frames.Request, reply: frames.Reply) -> None:
     relay = ScriptedRelay().up()
     relay.link.request(request_, relay.now)
     assert relay.heard() == [replace(request_, request=1)]
@@ -137,7 +137,7 @@ def test_a_reply_comes_with_the_request_as_it_was_given(request_: link.Request, 
 
 
 @pytest.mark.parametrize(("request_", "_reply"), EXCHANGES)
-def test_every_request_may_be_refused(request_: link.Request, _reply: link.Reply) -> None:
+def test_every_request_may_be_refused(request_: frames.Request, _reply: frames.Reply) -> None:
     relay = ScriptedRelay().up()
     relay.link.request(request_, relay.now)
     refused = frames.RefusedRequest(1, RefusalCode.RATE_LIMITED, 500)

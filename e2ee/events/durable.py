@@ -1,0 +1,105 @@
+"""What stays in the inbox until the application has acknowledged it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from e2ee.ids import GroupId, MessageId, UserId
+
+__all__ = [
+    "DeliveryQuarantined",
+    "DeliveryState",
+    "DirectMessage",
+    "DurableEvent",
+    "IdentityChanged",
+    "MessageLost",
+    "MessageState",
+    "OwnMessage",
+]
+
+
+class DeliveryState(IntEnum):
+    """How far a message has come. `send` has queued it when it returns; the numbers are stored ones."""
+
+    HELD = 1  # waits for what the reason names, and goes on by itself
+    SENT = 2  # the relay has stored it
+    DELIVERED = 3  # a device of the recipient has decrypted and committed it
+    READ = 4  # the recipient's application has marked it as read
+    FAILED = 5  # will not be sent; the reason says why
+    EXPIRED = 6  # no receipt for 30 days
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurableEvent:
+    """An event that stays until it is acknowledged."""
+
+    number: int = field(default=0, compare=False)  # its place in the inbox; what acknowledges it
+    redelivered: int = field(default=0, compare=False)  # how often it was given to the application before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectMessage(DurableEvent):
+    """A message from another user, authenticated."""
+
+    sender: UserId
+    sender_device: int
+    message_id: MessageId
+    conversation_number: int  # of this message, among those of this device to us
+    sent_at_ms: int  # since 1970, by the sender's clock
+    text: str | None = field(repr=False)  # None: the content was bytes
+    data: bytes = field(repr=False)  # the content, of a text its UTF-8
+    late: bool = False  # a later message of the same device came before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMessage(DurableEvent):
+    """A message that another device of the same user has sent."""
+
+    recipient: UserId
+    own_device: int
+    message_id: MessageId
+    sent_at_ms: int  # since 1970, by that device's clock
+    text: str | None = field(repr=False)
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageState(DurableEvent):
+    """A message of ours came further, for one recipient."""
+
+    message_id: MessageId
+    recipient: UserId
+    state: DeliveryState
+    reason: str = ""  # of HELD and FAILED
+    group: GroupId | None = None  # to which it was sent; None: it was sent to the recipient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChanged(DurableEvent):
+    """A user shows another identity key than the one on record: decide, after comparing safety numbers."""
+
+    user: UserId
+    on_record: bytes  # 33 bytes
+    shown: bytes  # 33 bytes
+    adopted: bool  # the policy has taken it already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLost(DurableEvent):
+    """A message that did not open has been given up."""
+
+    sender: UserId
+    sender_device: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryQuarantined(DurableEvent):
+    """Our own code failed on an envelope three times; it is kept aside. Please report it."""
+
+    sender: UserId
+    sender_device: int
+    cause: str  # the type of the error and where it was raised, no contents

@@ -1,0 +1,143 @@
+"""What client and relay say to each other: each frame a frozen type, encoded as ``[kind, field, …]``.
+
+`docs/protocol.md` section 3 has every byte and the numbered rules, `wire` the codec. Requests carry a
+number that the reply repeats; every frame of the client also acknowledges, cumulatively, the deliveries
+that it has committed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from .client import (
+    Acknowledge,
+    GetBundles,
+    Login,
+    Ping,
+    RemoveDevice,
+    Submit,
+    UploadPreKeys,
+)
+from .groups import (
+    AppendEntry,
+    GetGroupDevices,
+    GetGroupLog,
+    GroupDevices,
+    GroupLog,
+    GroupMiss,
+    GroupSubmission,
+    GroupSubmitted,
+    MemberDevices,
+    SubmitGroup,
+)
+from .parts import (
+    DEVICE_ID_MAX,
+    Delivery,
+    DeviceBundle,
+    DeviceChange,
+    DeviceRef,
+    EnvelopeFor,
+    EnvelopeKind,
+    KemPreKey,
+    OneTimePreKey,
+    Outcome,
+    SignedPreKey,
+    Submission,
+    UserBundles,
+    WantedDevices,
+)
+from .relay import (
+    Bundles,
+    Challenge,
+    Closing,
+    Deliver,
+    Drained,
+    LowPreKeys,
+    Pong,
+    RefusedRequest,
+    Removed,
+    Submitted,
+    Uploaded,
+    Welcome,
+)
+
+__all__ = [
+    "DEVICE_ID_MAX",
+    "PROTOCOL_VERSION",
+    "Acknowledge",
+    "AppendEntry",
+    "Bundles",
+    "Challenge",
+    "ClientFrame",
+    "Closing",
+    "Deliver",
+    "Delivery",
+    "DeviceBundle",
+    "DeviceChange",
+    "DeviceRef",
+    "Drained",
+    "EnvelopeFor",
+    "EnvelopeKind",
+    "GetBundles",
+    "GetGroupDevices",
+    "GetGroupLog",
+    "GroupDevices",
+    "GroupLog",
+    "GroupMiss",
+    "GroupSubmission",
+    "GroupSubmitted",
+    "KemPreKey",
+    "Login",
+    "LowPreKeys",
+    "MemberDevices",
+    "OneTimePreKey",
+    "Outcome",
+    "Ping",
+    "Pong",
+    "RefusedRequest",
+    "RelayFrame",
+    "RemoveDevice",
+    "Removed",
+    "Reply",
+    "Request",
+    "SignedPreKey",
+    "Submission",
+    "Submit",
+    "SubmitGroup",
+    "Submitted",
+    "UnknownFrame",
+    "UploadPreKeys",
+    "Uploaded",
+    "UserBundles",
+    "WantedDevices",
+    "Welcome",
+]
+
+PROTOCOL_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFrame:
+    """A frame of a kind that this release does not have: a relay refuses it, a client passes over it."""
+
+    kind: int
+    request: int | None  # where a request's number stands, if the frame has one
+
+
+Request: TypeAlias = (
+    Ping
+    | UploadPreKeys
+    | GetBundles
+    | Submit
+    | RemoveDevice
+    | AppendEntry
+    | GetGroupLog
+    | GetGroupDevices
+    | SubmitGroup
+)
+Reply: TypeAlias = (
+    Pong | Uploaded | Bundles | Submitted | Removed | GroupLog | GroupDevices | GroupSubmitted | RefusedRequest
+)
+ClientFrame: TypeAlias = Login | Acknowledge | Request
+RelayFrame: TypeAlias = Challenge | Welcome | Deliver | Drained | LowPreKeys | Closing | Reply
