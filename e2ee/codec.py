@@ -149,8 +149,8 @@ def items(read: Reader, length_max: int, length_min: int = 0) -> Reader:
     return read_all
 
 
-def record(kind: type[Any], *readers: Reader) -> Reader:
-    """Read an array as a value of *kind*, one reader for each field; further elements are ignored."""
+def record(kind: Callable[..., Any], *readers: Reader) -> Reader:
+    """Read an array as what *kind* makes of it, one reader for each field; further elements are ignored."""
 
     def read(value: object) -> Any:  # noqa: ANN401 - an instance of kind
         if type(value) is not list or len(value) < len(readers):

@@ -1,0 +1,20 @@
+"""Groups as pure values: signed entries, the membership that follows from them, digests of devices (messaging 10)."""
+
+from __future__ import annotations
+
+from .devices import device_digest
+from .entry import GroupEntry, GroupKind, Operation, Role, sign_entry, take_entry
+from .membership import EntryRefused, Member, Membership
+
+__all__ = [
+    "EntryRefused",
+    "GroupEntry",
+    "GroupKind",
+    "Member",
+    "Membership",
+    "Operation",
+    "Role",
+    "device_digest",
+    "sign_entry",
+    "take_entry",
+]
