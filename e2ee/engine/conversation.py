@@ -48,6 +48,12 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
     Raises StoreRolledBack.
     """
     counters, memory = step.unit.counters, step.memory
+    if not (counters.submission_number or counters.delivery_number or counters.upload_number):
+        # A new store has nothing that could be used twice. What an earlier installation of the device has used is
+        # counted on.
+        counters.submission_number = welcome.submission_number
+        counters.delivery_number = welcome.delivery_number
+        counters.upload_number = welcome.upload_number
     if (
         welcome.submission_number > counters.submission_number
         or welcome.delivery_number > counters.delivery_number

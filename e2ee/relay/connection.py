@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
-from .limits import NUMBERS_REMEMBERED_MAX, RelayOptions
 from .rates import Rate
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from store.relay import Delivery, Device, DeviceKey
 
     from .claim import Claim
+    from .limits import RelayOptions
 
 __all__ = [
     "Arrived",
@@ -88,7 +88,7 @@ class Connection:
         "registered",
         "requests",
         "session",
-        "submissions",
+        "submitted",
     )
 
     def __init__(self, number: int, nonce: bytes, now: float, options: RelayOptions) -> None:
@@ -108,7 +108,7 @@ class Connection:
         self.low_told = False  # `LowPreKeys` was sent since the last upload
         self.envelopes = Rate(options.envelopes_per_s, options.envelopes_burst, now)
         self.requests = Rate(options.requests_per_s, options.requests_burst, now)
-        self.submissions: dict[int, bytes] = {}  # the numbers last accepted here, with a digest of their envelope ids
+        self.submitted = 0  # the highest submission number that the relay has seen of the device
         self._unacknowledged: deque[tuple[int, int]] = deque()  # number and size of what was pushed
         self._unacknowledged_size = 0
 
@@ -134,12 +134,6 @@ class Connection:
     def is_full(self, options: RelayOptions) -> bool:
         """Whether nothing more may be pushed before something is acknowledged."""
         return len(self._unacknowledged) >= options.window or self._unacknowledged_size >= options.window_size
-
-    def remember(self, number: int, digest: bytes) -> None:
-        """Note what a submission number stood for; the oldest are forgotten."""
-        self.submissions[number] = digest
-        while len(self.submissions) > NUMBERS_REMEMBERED_MAX:
-            del self.submissions[next(iter(self.submissions))]
 
 
 # What goes in.

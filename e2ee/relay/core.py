@@ -246,8 +246,9 @@ class RelayCore:
             connection.low_told = False
         for connection in plan.told_low:
             connection.low_told = True
-        for (connection, number), digest in plan.numbers.items():
-            connection.remember(number, digest)
+        for accepted in plan.accepted:
+            connection = accepted.connection
+            connection.submitted = max(connection.submitted, *(one.number for one in accepted.submissions), 0)
         self._end(plan, outputs)
         for key, number in plan.acknowledged.items():
             if key in self._by_device:
@@ -270,6 +271,7 @@ class RelayCore:
         connection.claim = None
         connection.registered = entered.registered
         connection.pushed = connection.acknowledged = entered.start
+        connection.submitted = entered.submitted
         self._strangers.pop(connection, None)
         self._by_device[key] = connection
         self.statistics.logins += 1

@@ -22,7 +22,6 @@ __all__ = ["IdentityChange", "RelayOptions"]
 
 # Ours, and no options: nobody would set them better.
 UNIT_ATTEMPTS_MAX: Final = 3  # of one batch that another worker's commit disturbed
-NUMBERS_REMEMBERED_MAX: Final = 256  # submissions of one connection: four frames, more than a client has open
 RETRY_AFTER_MS: Final = 1_000  # told with UNAVAILABLE: a database that is busy is free again by then
 EXPLANATION: Final = 200  # characters of an explanation: an address of a page and a sentence
 SEEN_EVERY_S: Final = 3_600.0  # seconds between notes that connected devices are in use; they are removed after 60 days

@@ -131,16 +131,12 @@ def _register(plan: Plan, unit: RelayUnit, claim: Claim, user: User) -> DeviceSt
 def _welcome(plan: Plan, unit: RelayUnit, connection: Connection, claim: Claim, user: User, state: DeviceState) -> None:
     device, counters = state.device, state.counters
     number = unit.devices.connect(device.key)
-    mailbox = unit.mailboxes.state(device.key)
-    if number is None or mailbox is None:
+    if number is None:
         plan.outputs.append(Close(connection, closing(RefusalCode.UNAVAILABLE, "the device was removed just now")))
         return
     start = counters.delivery_number
-    # The claim acknowledges as every frame does (R4.2). A number beyond the mailbox means that this relay lost
-    # data: taken at its word it would swallow mail that nobody has seen.
-    if start < claim.delivery_number <= mailbox.last_number:
-        start = claim.delivery_number
-        plan.acknowledge(device.key, start)
+    # The claim acknowledges nothing (R4.17): if this relay has lost data, its mailboxes count anew, and a number of
+    # before would swallow mail that nobody has seen. What the client has already comes once more.
     stock = unit.prekeys.stock(device.key)
     session = Session(
         device,
@@ -151,7 +147,7 @@ def _welcome(plan: Plan, unit: RelayUnit, connection: Connection, claim: Claim, 
     )
     registered = any(one.key == device.key for one in plan.listed(unit, claim.user_id))
     _supersede(plan, device.key)
-    plan.entered[device.key] = Entered(connection, session, start, registered)
+    plan.entered[device.key] = Entered(connection, session, start, counters.submission_number, registered)
     plan.reply(
         connection,
         Welcome(

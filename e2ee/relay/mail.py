@@ -48,6 +48,7 @@ def store(plan: Plan, unit: RelayUnit) -> None:
         plan.reply(accepted.connection, Submitted(accepted.request, tuple(told), accepted.refusal, None, None))
     for device, number in highest.items():
         unit.devices.advance(device, submission_number=number)
+    unit.submissions.record(plan.numbers)
 
 
 def acknowledge(plan: Plan, unit: RelayUnit) -> None:

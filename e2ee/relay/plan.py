@@ -31,7 +31,8 @@ class Entered:
 
     connection: Connection
     session: Session
-    start: int  # delivery number up to which the client has everything
+    start: int  # delivery number up to which everything is acknowledged
+    submitted: int  # highest submission number that was seen of the device
     registered: bool
 
 
@@ -73,7 +74,7 @@ class Plan:
     mail: list[Envelope] = field(default_factory=list)
     recipients: list[DeviceKey] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
-    numbers: dict[tuple[Connection, int], bytes] = field(default_factory=dict)
+    numbers: dict[tuple[DeviceKey, int], bytes] = field(default_factory=dict)  # used for the first time
     pushes: list[Push] = field(default_factory=list)
     envelopes: dict[str, int] = field(default_factory=dict)  # stored, duplicate …: for the statistics
     removed_mail: int = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from e2ee.errors import MalformedFrame, RefusalCode
@@ -20,6 +21,7 @@ from e2ee.frames import (
     UserBundles,
 )
 from e2ee.limits import DEVICES_PER_REQUEST_MAX
+from e2ee.wire import encode_frame
 from ratchet import RatchetError
 from ratchet.prekeys import (
     PublishedKemPreKey,
@@ -29,6 +31,7 @@ from ratchet.prekeys import (
 )
 from store import relay as stored
 from store.relay import Device, DeviceKey, LongLivedPreKeys, PreKeyKind, RelayUnit, UploadRefused
+from store.relay.limits import DIGEST_SIZE
 
 from .connection import Connection, Send, Session
 from .plan import Plan, RollBack
@@ -82,7 +85,10 @@ def upload(connection: Connection, session: Session, frame: UploadPreKeys, plan:
     if state is None or state.device.key != device.key:
         plan.gone[device.key] = RefusalCode.NOT_AUTHORIZED
         return
-    if frame.number in session.lost_uploads or frame.number < state.counters.upload_number:
+    digest = _upload_digest(frame)
+    known = state.upload_digest if frame.number == state.counters.upload_number else None
+    other = known is not None and known != digest  # a clone has used the number
+    if other or frame.number in session.lost_uploads or frame.number < state.counters.upload_number:
         plan.reply(connection, RefusedRequest(frame.request, RefusalCode.ROLLED_BACK, None))
         return
     signed, kem = frame.signed_prekey, frame.last_resort_kem_prekey
@@ -101,11 +107,16 @@ def upload(connection: Connection, session: Session, frame: UploadPreKeys, plan:
     if isinstance(stock, UploadRefused):
         code = RefusalCode.ROLLED_BACK if stock is UploadRefused.OTHER_KEY else RefusalCode.TOO_LARGE
         raise RollBack(Send(connection, RefusedRequest(frame.request, code, None)))
-    unit.devices.advance(device.key, upload_number=frame.number)
+    unit.devices.record_upload(device.key, frame.number, digest)
     if not registered:
         plan.lists_changed()
     plan.uploaded.add(connection)
     plan.reply(connection, Uploaded(frame.request, stock.ec, stock.kem))
+
+
+def _upload_digest(frame: UploadPreKeys) -> bytes:
+    """What tells one upload from another under the same number."""
+    return sha256(encode_frame(replace(frame, acknowledged=0, request=0))).digest()[:DIGEST_SIZE]
 
 
 def _one_time(frame: UploadPreKeys) -> list[stored.OneTimePreKey]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from e2ee.errors import MalformedFrame, RefusalCode
 from e2ee.frames import DeviceChange, DeviceRef, Submission, Submit
 from store.relay import Device, Envelope, RelayUnit
+from store.relay.limits import DIGEST_SIZE, SUBMISSIONS_REMEMBERED
 
 from .plan import Accepted, Plan, refuse_submit
 
@@ -53,8 +54,9 @@ def submit(connection: Connection, session: Session, frame: Submit, plan: Plan, 
     first = len(plan.mail)
     accepted: list[Submission] = []
     refusal: RefusalCode | None = None
+    known = _known(connection, session, frame, unit)
     for submission in frame.submissions:
-        if not _is_first_use(connection, session, submission, plan):
+        if not _is_its_own(connection, session, submission, known, plan):
             refusal = RefusalCode.ROLLED_BACK
             break
         accepted.append(submission)
@@ -78,18 +80,30 @@ def _difference(listed: Sequence[Device], known: Sequence[DeviceRef]) -> DeviceC
     return DeviceChange(missing, extra) if missing or extra else None
 
 
-def _is_first_use(connection: Connection, session: Session, submission: Submission, plan: Plan) -> bool:
+def _known(connection: Connection, session: Session, frame: Submit, unit: RelayUnit) -> dict[int, bytes]:
+    """What the numbers of *frame* stood for before. The store is asked only for numbers that are not the highest."""
+    earlier = [one.number for one in frame.submissions if one.number <= connection.submitted]
+    return unit.submissions.known(session.device.key, earlier) if earlier else {}
+
+
+def _is_its_own(
+    connection: Connection, session: Session, submission: Submission, known: dict[int, bytes], plan: Plan
+) -> bool:
     """Note what the number stands for, or tell that it stood for something else before (R4.11).
 
-    A repetition is a first use too: its envelopes are duplicates by their ids.
+    A repetition is accepted too: its envelopes are duplicates by their ids.
     """
     if submission.number in session.lost_submissions:
         return False
+    key = (session.device.key, submission.number)
+    digest = _digest(submission)
+    before = plan.numbers.get(key, known.get(submission.number))
+    if before is None and submission.number > connection.submitted - SUBMISSIONS_REMEMBERED:
+        plan.numbers[key] = digest
+    return before is None or before == digest
+
+
+def _digest(submission: Submission) -> bytes:
+    """What tells one submission from another under the same number: its envelope ids, for whom each is."""
     ids = sorted((envelope.device_id, envelope.envelope_id) for envelope in submission.envelopes)
-    digest = sha256(b"".join(bytes([device_id]) + envelope_id for device_id, envelope_id in ids)).digest()
-    key = (connection, submission.number)
-    before = plan.numbers.get(key, connection.submissions.get(submission.number))
-    if before is not None and before != digest:
-        return False
-    plan.numbers[key] = digest
-    return True
+    return sha256(b"".join(bytes([device_id]) + envelope_id for device_id, envelope_id in ids)).digest()[:DIGEST_SIZE]

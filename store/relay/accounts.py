@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from .mailboxes import Mailboxes
+    from .submissions import Submissions
     from .transaction import Transaction
     from .values import DeviceKey
 
@@ -35,7 +36,8 @@ _DEVICE: Final = "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.reg
 _OWNED: Final = "FROM devices d JOIN users u ON u.user_key = d.user_key"
 _FIND_DEVICE: Final = Statement(
     "devices",
-    f"{_DEVICE}, d.submission_number, d.delivery_number, d.upload_number, d.connection_number, d.seen_at {_OWNED} "
+    f"{_DEVICE}, d.submission_number, d.delivery_number, d.upload_number, d.connection_number, d.seen_at, "
+    f"d.upload_digest {_OWNED} "
     "WHERE u.user_id = ? AND d.device_id = ?",
 )
 _OF_USER: Final = Statement("devices", f"{_DEVICE} {_OWNED} WHERE d.user_key = ?")
@@ -52,15 +54,14 @@ _ADD_ADDRESS: Final = Statement(
 _ADD_DEVICE: Final = Statement(
     "devices",
     "INSERT INTO devices (device_key, user_key, device_id, registration_id, submission_number, delivery_number, "
-    "upload_number, connection_number, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?)",
+    "upload_number, connection_number, seen_at) VALUES (?, ?, ?, ?, 0, 0, 0, 0, ?)",
 )
 _ADD_MAILBOX: Final = Statement(
     "mailboxes", "INSERT INTO mailboxes (device_key, last_number, count, size) VALUES (?, 0, 0, 0)"
 )
 _REREGISTER: Final = Statement(
     "devices",
-    "UPDATE devices SET registration_id = ?, submission_number = ?, delivery_number = ?, upload_number = ?, "
-    "seen_at = ? WHERE device_key = ?",
+    "UPDATE devices SET registration_id = ?, seen_at = ? WHERE device_key = ?",
 )
 _UNLIST: Final = tuple(
     Statement(table, f"DELETE FROM {table} WHERE device_key = ?")
@@ -83,6 +84,7 @@ _ADVANCE: Final = Forms(
     "UPDATE devices SET submission_number = greatest(submission_number, %s), "
     "upload_number = greatest(upload_number, %s) WHERE device_key = %s",
 )
+_RECORD_UPLOAD: Final = Statement("devices", "UPDATE devices SET upload_digest = ? WHERE device_key = ?")
 _REMOVE_DEVICE: Final = Statement("devices", "DELETE FROM devices WHERE device_key = ?")
 _RETIRE: Final = Statement("addresses", "UPDATE addresses SET removed_at = ? WHERE device_key = ?")
 
@@ -90,22 +92,21 @@ _RETIRE: Final = Statement("addresses", "UPDATE addresses SET removed_at = ? WHE
 class Devices:
     """`unit.devices`."""
 
-    def __init__(self, transaction: Transaction, mailboxes: Mailboxes) -> None:
+    def __init__(self, transaction: Transaction, mailboxes: Mailboxes, submissions: Submissions) -> None:
         self._transaction = transaction
         self._mailboxes = mailboxes
+        self._submissions = submissions
 
-    def register(self, user: User, device_id: int, registration_id: int, counters: Counters | None = None) -> Device:
+    def register(self, user: User, device_id: int, registration_id: int) -> Device:
         """Add a device, or tell which it is if it is there under this registration id (then nothing changes).
 
-        Another registration id is the same device with a new store: its prekeys go, its counters
-        become *counters* (all 0 if not given), its mail stays. It is not listed until it uploads.
+        Another registration id is the same device with a new store: its prekeys go, its mail stays. Its
+        counters stay too: an older copy of its store, under whatever registration id, must still meet
+        them. It is not listed until it uploads.
         *user* is read in the same unit after `RelayUnit.exclusive`; one that is no more is StaleWriter.
         """
         require(1 <= device_id <= limits.DEVICE_ID_MAX, "a device id is from 1 to 127")
         require(0 <= registration_id <= limits.REGISTRATION_ID_MAX, "a registration id has 14 bits")
-        numbers = counters or Counters()
-        values = (numbers.submission_number, numbers.delivery_number, numbers.upload_number)
-        require(all(0 <= number <= limits.NUMBER_MAX for number in values), "a counter is from 0 to 2^63 - 1")
         transaction = self._transaction
         transaction.exclusive()
         known = self.find(user.user_id, device_id)
@@ -113,12 +114,12 @@ class Devices:
             if known.device.registration_id == registration_id:
                 return known.device
             key = known.device.key
-            transaction.change(_REREGISTER, registration_id, *values, transaction.now, key)
+            transaction.change(_REREGISTER, registration_id, transaction.now, key)
             for statement in _UNLIST:
                 transaction.change(statement, key)
         else:
             key = transaction.row(_ADD_ADDRESS, user.user_id, device_id)[0]
-            transaction.change(_ADD_DEVICE, key, user.key, device_id, registration_id, *values, transaction.now)
+            transaction.change(_ADD_DEVICE, key, user.key, device_id, registration_id, transaction.now)
             transaction.change(_ADD_MAILBOX, key)
         return Device(key, user.key, user.user_id, device_id, registration_id)
 
@@ -127,7 +128,7 @@ class Devices:
         row = self._transaction.row(_FIND_DEVICE, user_id, device_id)
         if row is None:
             return None
-        return DeviceState(Device(*row[:5]), Counters(*row[5:8]), row[8], row[9])
+        return DeviceState(Device(*row[:5]), Counters(*row[5:8]), *row[8:])
 
     def of_users(self, user_ids: Iterable[str]) -> list[Device]:
         """The devices that others may write to: those that have uploaded prekeys. In order of user and device id."""
@@ -161,6 +162,12 @@ class Devices:
         self._transaction.exclusive()
         self._transaction.change(_ADVANCE, *numbers, device)
 
+    def record_upload(self, device: DeviceKey, upload_number: int, digest: bytes) -> None:
+        """Raise the counter, and remember what the upload was (16 bytes): only the last number may come again."""
+        require(len(digest) == limits.DIGEST_SIZE, "a digest has 16 bytes")
+        self.advance(device, upload_number=upload_number)
+        self._transaction.change(_RECORD_UPLOAD, digest, device)
+
     def remove(self, devices: Sequence[Device]) -> None:
         """Remove devices with their mail, prekeys and remembered ids; mail that they sent stays where it waits.
 
@@ -169,6 +176,7 @@ class Devices:
         transaction = self._transaction
         transaction.exclusive()
         self._mailboxes.empty([device.key for device in devices])
+        self._submissions.forget([device.key for device in devices])
         for device in devices:
             transaction.change(_REMOVE_DEVICE, device.key)
             transaction.change(_RETIRE, transaction.now, device.key)

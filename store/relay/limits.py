@@ -26,6 +26,7 @@ GROUP_ID_SIZE: Final = 32  # bytes, also of an entry's hash: SHA-256
 GROUP_NAME_SIZE_MAX: Final = 256  # bytes of UTF-8
 ENVELOPE_SIZE_MAX: Final = 320 * 1024  # bytes: 256 KiB of content, padding, handshake, header
 GROUP_ENTRY_SIZE_MAX: Final = 16 * 1024  # bytes of one signed entry: two ids, two keys, a name, a signature
+DIGEST_SIZE: Final = 16  # bytes of SHA-256: telling contents apart, against nobody who could choose both
 
 # Mailboxes, one for each device.
 MAILBOX_COUNT_MAX: Final = 10_000  # envelopes waiting; then outcome FULL
@@ -37,6 +38,9 @@ DELIVERY_COUNT_MAX: Final = 64  # envelopes in one answer: what a frame carries
 DELIVERY_SIZE_MAX: Final = 1 * _MIB  # bytes of content in one answer; one envelope is always let through
 
 # Devices.
+# Of one device, those that are remembered. Whoever shows lower counters at the login is found by them; a clone that
+# does not has used, unseen, as many numbers as the device since: more than four frames of them stay here.
+SUBMISSIONS_REMEMBERED: Final = 256
 DEVICE_IDLE_S: Final = 60 * _DAY_S  # a device not seen for so long is removed with its mail
 ADDRESS_AGE_S: Final = 2 * MAIL_AGE_S  # the address of a removed device is kept until no mail from it can be left
 

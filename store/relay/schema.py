@@ -30,6 +30,8 @@ from sqlalchemy import (
 
 from store.migrations import Schema, version_table
 
+from .migrations import MIGRATIONS
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -92,6 +94,7 @@ Table(
     _column("upload_number", BigInteger),
     _column("connection_number", BigInteger),
     _column("seen_at", Double),
+    Column("upload_digest", LargeBinary),  # NULL: none yet, or none since version 2
     UniqueConstraint("user_key", "device_id"),
     Index("devices_seen", "seen_at"),
 )
@@ -198,6 +201,16 @@ Table(
     sqlite_with_rowid=False,
 )
 
+Table(  # a ring for each device: the place of a number is its remainder
+    "submissions",
+    _metadata,
+    _key("device_key"),
+    _key("slot", SmallInteger),
+    _column("number", BigInteger),
+    _column("digest", LargeBinary),
+    sqlite_with_rowid=False,
+)
+
 # Groups.
 Table(
     "groups",
@@ -229,4 +242,4 @@ Table(
     Index("group_seats_user", "user_id"),
 )
 
-RELAY: Final = Schema("relay", 1, _metadata, ())
+RELAY: Final = Schema("relay", 2, _metadata, MIGRATIONS)

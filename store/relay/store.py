@@ -23,6 +23,7 @@ from .mailboxes import Mailboxes
 from .prekeys import PreKeys
 from .retention import sweep
 from .schema import RELAY
+from .submissions import Submissions
 from .transaction import Transaction
 from .wakeups import LocalListener, ServerListener
 
@@ -52,7 +53,8 @@ class RelayUnit:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self.mailboxes = Mailboxes(transaction)
-        self.devices = Devices(transaction, self.mailboxes)
+        self.submissions = Submissions(transaction)
+        self.devices = Devices(transaction, self.mailboxes, self.submissions)
         self.users = Users(transaction, self.devices)
         self.prekeys = PreKeys(transaction)
         self.groups = Groups(transaction, self.mailboxes)

@@ -87,6 +87,7 @@ class DeviceState:
     counters: Counters
     connection_number: int  # of its newest connection; an older one is to be closed
     seen_at: float  # seconds since 1970
+    upload_digest: bytes | None  # of the last upload, 16 bytes; None: not known
 
 
 class PreKeyKind(IntEnum):

@@ -97,7 +97,10 @@ class PostOffice:
         name = (user_id, device_id)
         box = self.boxes.get(name)
         if box is None or box.registration_id != registration_id:
-            box = self.boxes[name] = Mailbox(registration_id)
+            # Another registration has no prekeys yet; mail and counters stay.
+            before = box or Mailbox(registration_id)
+            box = Mailbox(registration_id, before.counters, mail=before.mail, number=before.number)
+            self.boxes[name] = box
         highest = Counters(box.counters.submission, box.counters.delivery, box.counters.upload)
         box.counters = Counters(*(max(pair) for pair in zip(_all(highest), numbers, strict=True)))
         box.pushed, box.drained = 0, False

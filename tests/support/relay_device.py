@@ -27,6 +27,7 @@ from ratchet import Account
 from ratchet.labels import SIGN_LOGIN
 
 if TYPE_CHECKING:
+    from e2ee.frames import Welcome
     from ratchet.prekeys import PublishedPreKeys
 
 NAME = "127.0.0.1:8443"
@@ -75,6 +76,11 @@ class Device:
     def login(self, nonce: bytes, *, name: str = NAME, version: int = 1, token: bytes | None = None) -> Login:
         claim = self.claim(nonce, name=name, version=version)
         return Login(claim, self.account.identity_key, self.account.sign(SIGN_LOGIN, claim), token, ())
+
+    def count_on(self, welcome: Welcome) -> None:
+        """Take numbers above those that the relay has seen of an earlier registration."""
+        self.submission_number = max(self.submission_number, welcome.submission_number)
+        self.upload_number = max(self.upload_number, welcome.upload_number)
 
     def next_request(self) -> int:
         self.request += 1

@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from e2ee.errors import MalformedFrame, RefusalCode
-from e2ee.frames import Closing, Deliver, Delivery, RelayFrame, Submitted
+from e2ee.frames import Closing, Deliver, Delivery, RelayFrame, Submitted, Welcome
 from e2ee.relay.connection import Arrived, Ask, Close, Connection, Ended, Input, Malformed, Opened, Send
 from e2ee.relay.core import RelayCore
 from e2ee.relay.limits import RelayOptions
@@ -123,7 +123,9 @@ class Desk:
 
     def join(self, device: Device) -> Line:
         """Log in and upload: from then on others can write to it."""
-        line = self.log_in(device).send(device.upload())
+        line = self.log_in(device)
+        device.count_on(line.one(Welcome))
+        line.send(device.upload())
         assert line.closed is None
         line.received.clear()
         return line

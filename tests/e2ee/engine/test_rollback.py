@@ -58,6 +58,21 @@ def test_a_relay_that_has_seen_as_much_as_the_store_is_no_rollback(alice: Device
     assert alice.engine.connected(Welcome(1, *numbers, 3, 3, 0)).requests == ()
 
 
+def test_a_new_installation_of_a_device_counts_on_from_what_the_relay_has_seen_of_it(
+    world: World, alice: Device
+) -> None:
+    bob = world.device("bob")
+    alice.send("bob", "1")
+    world.settle()
+    alice.lose_connection()
+    with alice.store.begin() as unit:
+        identity = unit.account.require().identity
+    again = world.device("alice", identity=identity)
+    again.send("bob", "2")
+    world.settle()
+    assert bob.texts() == ["1", "2"]
+
+
 def test_a_submission_number_that_stood_for_something_else_is_a_rollback(
     world: World, alice: Device, bob: Device
 ) -> None:

@@ -174,13 +174,13 @@ def test_r4_4_the_welcome_tells_the_highest_counters_that_the_relay_has_seen() -
     assert (welcome.submission_number, welcome.delivery_number, welcome.upload_number) == (3, 1, 1)
 
 
-def test_r4_4_a_new_registration_id_starts_new_counters() -> None:
+def test_r4_4_a_new_registration_id_starts_without_prekeys_and_meets_the_counters_of_the_one_before() -> None:
     desk = Desk()
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
     alice.submitted(bob.device, b"one")
     restored = Device("alice", of=alice.device)
     welcome = desk.log_in(restored).one(Welcome)
-    assert (welcome.submission_number, welcome.upload_number, welcome.one_time_prekeys) == (0, 0, 0)
+    assert (welcome.submission_number, welcome.upload_number, welcome.one_time_prekeys) == (1, 1, 0)
 
 
 def test_r4_5_after_a_rollback_numbers_that_were_used_since_are_refused_and_older_ones_are_duplicates() -> None:

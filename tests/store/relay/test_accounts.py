@@ -66,19 +66,20 @@ def test_registering_a_device_again_with_the_same_number_changes_nothing(world: 
         assert unit.prekeys.stock(device.key) == Stock(3, 3)
 
 
-def test_a_new_registration_of_a_device_drops_its_prekeys_and_counters_and_keeps_its_mail(world: World) -> None:
+def test_a_new_registration_of_a_device_drops_its_prekeys_and_keeps_its_counters_and_its_mail(world: World) -> None:
     alice, bob = world.device("alice", prekeys=3, registration_id=7), world.device("bob")
     world.send(bob, alice, 1, 2)
     world.acknowledge(alice, 1)
     user = world.user("alice")
     with world.store.begin() as unit:
+        unit.devices.advance(alice.key, submission_number=5, upload_number=2)
         again = unit.devices.register(user, 1, 8)
         assert (again.key, again.registration_id) == (alice.key, 8)
         assert unit.devices.of_users(["alice"]) == []
         assert unit.prekeys.stock(alice.key) == Stock(0, 0)
         found = unit.devices.find("alice", 1)
     assert found is not None
-    assert found.counters == Counters(0, 0, 0)
+    assert found.counters == Counters(5, 1, 2)
     assert [delivery.number for delivery in world.mail(alice)] == [2]
 
 

@@ -31,7 +31,9 @@ def fill(world: World) -> None:
     world.acknowledge(bob, 2)
     with world.store.begin() as unit:
         unit.prekeys.hand_out(alice, envelope_id(1), [Wanted(bob)])
-        unit.devices.advance(alice.key, submission_number=7, upload_number=3)
+        unit.devices.advance(alice.key, submission_number=7)
+        unit.devices.record_upload(alice.key, 3, b"digest of upload")
+        unit.submissions.record({(alice.key, 7): b"digest of number"})
         unit.devices.connect(alice.key)
         unit.devices.remove([carol])
 
@@ -48,6 +50,7 @@ def contents(world: World) -> dict[str, object]:
         user = unit.users.find("carol")
         return {
             "alice": (alice.counters.submission_number, alice.counters.upload_number, alice.connection_number),
+            "alice's numbers": (alice.upload_digest, unit.submissions.known(alice.device.key, [6, 7])),
             "bob's mail": [one.content for one in unit.mailboxes.deliveries(bob.device.key, after=0)],
             "bob's acknowledged": bob.counters.delivery_number,
             "alice's mail": [one.content for one in unit.mailboxes.deliveries(alice.device.key, after=0)],
@@ -60,10 +63,11 @@ def contents(world: World) -> dict[str, object]:
         }
 
 
-def expected(_version: int) -> dict[str, object]:
-    """What `contents` finds in the dump of a version: the same in all so far."""
+def expected(version: int) -> dict[str, object]:
+    """What `contents` finds in the dump of a version."""
     return {
         "alice": (7, 3, 1),
+        "alice's numbers": (b"digest of upload", {7: b"digest of number"}) if version > 1 else (None, {}),
         "bob's mail": [b"direct"],
         "bob's acknowledged": 2,
         "alice's mail": [b"team 1", b"to all"],
