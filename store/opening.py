@@ -16,7 +16,15 @@ from .errors import (
     WrongPassphrase,
 )
 from .migrations import create, is_empty, migrate
-from .ownership import FileOwnership, Holder, NoOwnership, Ownership, ServerOwnership, this_process
+from .ownership import (
+    FileOwnership,
+    Holder,
+    NoOwnership,
+    Ownership,
+    ServerOwnership,
+    opening_lock,
+    this_process,
+)
 from .schema import CLIENT, ID_SIZE
 from .vault import SALT_SIZE, Entropy, KeyProvider, PassphraseProfile, Vault, derive, provided
 from .work import Counters
@@ -159,8 +167,12 @@ def _own_schema(engine: Engine, schema: str) -> ServerOwnership:
 
 
 def _require_schema(connection: Connection, location: Location) -> None:
-    """Create the PostgreSQL schema if it is not there; to ask first needs no right to create any."""
+    """Create the PostgreSQL schema if it is not there; to ask first needs no right to create any.
+
+    Whoever was creating it when it was killed has finished or given up afterwards.
+    """
     if location.schema is not None:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (opening_lock(location.schema),))
         there = "SELECT COUNT(*) FROM pg_namespace WHERE nspname = %s"
         if not connection.exec_driver_sql(there, (location.schema,)).scalar_one():
             connection.exec_driver_sql(f'CREATE SCHEMA "{location.schema}"')
@@ -204,7 +216,9 @@ def _insert_store(connection: Connection, key: KeySource, holder: Holder, entrop
 def _take_over(connection: Connection, key: KeySource, holder: Holder, entropy: Entropy) -> Claim:
     """Unseal, then make the epoch ours: a wrong passphrase changes nothing."""
     table = CLIENT.metadata.tables["store"]
-    rows = connection.execute(table.select()).fetchall()
+    # FOR UPDATE: a unit of an owner that was killed may still be being committed. What counts is what it leaves:
+    # counters read before it would be used twice.
+    rows = connection.execute(table.select().with_for_update()).fetchall()
     if len(rows) != 1:
         raise StoreCorrupt("the table store does not hold one row")
     row = rows[0]

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-__all__ = ["FileOwnership", "Holder", "NoOwnership", "Ownership", "ServerOwnership", "this_process"]
+__all__ = [
+    "FileOwnership",
+    "Holder",
+    "NoOwnership",
+    "Ownership",
+    "ServerOwnership",
+    "opening_lock",
+    "this_process",
+]
 
 _HOLDER_OFFSET: Final = 1  # bytes: Windows locks the file's first byte, which nobody else can read then
 _HOLDER_SIZE_MAX: Final = 1024  # bytes
@@ -32,6 +40,7 @@ _HOST_SIZE_MAX: Final = 255  # bytes of a host's name
 SERVER_LOCK_TIMEOUT_MS: Final = 500  # milliseconds
 _LOCK_NOT_AVAILABLE: Final = "55P03"  # SQLSTATE
 _LOCK_LABEL: Final = b"e2ee store owner v1\x00"
+_OPENING_LABEL: Final = b"e2ee store opening v1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,7 @@ class ServerOwnership:
 
     def __init__(self, engine: Engine, schema: str) -> None:
         self._connection: Connection | None = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        # Locks are the database's, so the schema, which is the store, makes the key.
-        self._key = int.from_bytes(sha256(_LOCK_LABEL + schema.encode()).digest()[:8], "big", signed=True)
+        self._key = _lock_key(_LOCK_LABEL, schema)
         try:
             self._connection.exec_driver_sql(f"SET lock_timeout TO {SERVER_LOCK_TIMEOUT_MS}")
             self._connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (self._key,))
@@ -125,6 +133,20 @@ class ServerOwnership:
                 if not connection.invalidated:
                     connection.detach()
                 connection.close()
+
+
+def opening_lock(schema: str) -> int:
+    """Return the key of the lock that an opening on a server holds until its transaction ends.
+
+    The owner's lock and its transactions are on connections of their own. When its process is killed, the server
+    may let go of the lock while a transaction that was being committed goes on.
+    """
+    return _lock_key(_OPENING_LABEL, schema)
+
+
+def _lock_key(label: bytes, schema: str) -> int:
+    """Locks are the database's, so the schema, which is the store, makes the key."""
+    return int.from_bytes(sha256(label + schema.encode()).digest()[:8], "big", signed=True)
 
 
 def _read_holder(path: Path) -> Holder | None:

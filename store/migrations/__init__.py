@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, inspect
+from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text
 
 from store.errors import StoreCorrupt, StoreNewer
 
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["Migration", "Schema", "create", "is_empty", "migrate", "stored_version", "version_table"]
 
 _TABLE: Final = "schema_version"
+# Each table with its columns. SQLAlchemy's inspector asks once for each table, and for much that nobody wants to know:
+# that was nine tenths of an opening.
+_COLUMNS: Final = {
+    "sqlite": ("SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'"),
+    "postgresql": (
+        "SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute a ON a.attrelid = c.oid "
+        "WHERE n.nspname = current_schema() AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ def version_table(metadata: MetaData) -> Table:
 
 def is_empty(connection: Connection, schema: Schema) -> bool:
     """Tell whether none of the schema's tables is there: a database (or PostgreSQL schema) to be filled."""
-    return not set(inspect(connection).get_table_names()) & set(schema.metadata.tables)
+    return not set(_columns(connection)) & set(schema.metadata.tables)
 
 
 def create(connection: Connection, schema: Schema) -> None:
@@ -59,7 +69,7 @@ def create(connection: Connection, schema: Schema) -> None:
 
 def stored_version(connection: Connection, schema: Schema) -> int:
     """Read the version. Raises StoreCorrupt if the database holds something else, or half of a store."""
-    if _TABLE not in inspect(connection).get_table_names():
+    if _TABLE not in _columns(connection):
         raise StoreCorrupt(f"the database holds no store: it has no table {_TABLE}")
     table = schema.metadata.tables[_TABLE]
     rows = connection.execute(table.select()).fetchall()
@@ -89,11 +99,18 @@ def migrate(connection: Connection, schema: Schema) -> int:
 
 
 def _require_columns(connection: Connection, schema: Schema) -> None:
-    found = inspect(connection).get_multi_columns()
-    present = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
+    present = _columns(connection)
     for name, table in schema.metadata.tables.items():
         if name not in present:
             raise StoreCorrupt(f"the table {name} is missing")
         missing = set(table.columns.keys()) - present[name]
         if missing:
             raise StoreCorrupt(f"the table {name} lacks the column {min(missing)}")
+
+
+def _columns(connection: Connection) -> dict[str, set[str]]:
+    """Return the tables of the database, or of the connection's PostgreSQL schema, each with its columns."""
+    found: dict[str, set[str]] = {}
+    for table, column in connection.exec_driver_sql(_COLUMNS[connection.dialect.name]):
+        found.setdefault(table, set()).add(column)
+    return found

@@ -29,7 +29,7 @@ from .wakeups import LocalListener, ServerListener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -94,18 +94,23 @@ class RelayStore:
 
     @classmethod
     def open(
-        cls, url: str, *, clock: Callable[[], float] = time.time, connections: int = limits.CONNECTIONS
+        cls,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        connections: int = limits.CONNECTIONS,
+        dbapi: ModuleType | None = None,
     ) -> RelayStore:
         """Open the store at *url*, making or migrating its tables.
 
         SQLite is for one worker: a second one, in whatever process, gets StoreInUse. PostgreSQL is
         for any number on one schema; *connections* is how many units one worker has open at a time
-        (waiting 5 s for one, then StoreUnavailable). Raises UnsupportedDatabase, StoreCorrupt,
-        StoreNewer, StoreUnavailable.
+        (waiting 5 s for one, then StoreUnavailable). *dbapi* stands in for the driver, for tests of the
+        storage below it. Raises UnsupportedDatabase, StoreCorrupt, StoreNewer, StoreUnavailable.
         """
         location = parse_url(url, default_schema="e2ee_relay")
         if location.dialect is Dialect.POSTGRESQL:
-            return cls._open_postgresql(location, clock, connections)
+            return cls._open_postgresql(location, clock, connections, dbapi)
         if sqlite3.sqlite_version_info < _SQLITE_MIN:
             raise UnsupportedDatabase(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 is needed")
         ownership: Ownership = NoOwnership()
@@ -114,10 +119,14 @@ class RelayStore:
         engine: Engine | None = None
         try:
             if location.path is not None and not require_file(location):
-                create_file(location, _create)
-            engine = open_engine(location, pool_size=1)
+                create_file(location, _create, dbapi=dbapi)
+            engine = open_engine(location, pool_size=1, dbapi=dbapi)
             with engine.begin() as connection:
-                _create_or_migrate(connection)
+                if location.in_memory:
+                    _create(connection)
+                # A file under its name is complete (`create_file`): one without our tables has lost them, or is
+                # somebody else's.
+                migrations.migrate(connection, RELAY)
         except BaseException:
             if engine is not None:
                 engine.dispose()
@@ -126,8 +135,10 @@ class RelayStore:
         return cls(engine, location, ownership, clock)
 
     @classmethod
-    def _open_postgresql(cls, location: Location, clock: Callable[[], float], connections: int) -> RelayStore:
-        engine = open_engine(location, pool_size=connections + 1)
+    def _open_postgresql(
+        cls, location: Location, clock: Callable[[], float], connections: int, dbapi: ModuleType | None
+    ) -> RelayStore:
+        engine = open_engine(location, pool_size=connections + 1, dbapi=dbapi)
         event.listen(engine, "connect", _limit_stalling)
         # READ COMMITTED, whatever the server's default: what is read under the lock must be the newest.
         engine = engine.execution_options(isolation_level="READ COMMITTED")
@@ -135,7 +146,9 @@ class RelayStore:
             with engine.begin() as connection:
                 connection.execute(text(_SCHEMA_LOCK), {"schema": location.schema})
                 connection.exec_driver_sql(f'CREATE SCHEMA IF NOT EXISTS "{location.schema}"')
-                _create_or_migrate(connection)
+                if migrations.is_empty(connection, RELAY):
+                    _create(connection)
+                migrations.migrate(connection, RELAY)
         except BaseException:
             engine.dispose()
             raise
@@ -234,10 +247,3 @@ def _limit_stalling(connection: DBAPIConnection, _entry: ConnectionPoolEntry) ->
 
 def _create(connection: Connection) -> None:
     migrations.create(connection, RELAY)
-
-
-def _create_or_migrate(connection: Connection) -> None:
-    if migrations.is_empty(connection, RELAY):
-        _create(connection)
-    else:
-        migrations.migrate(connection, RELAY)

@@ -1,72 +1,43 @@
 """A client that is killed at its n-th storage call, for every n: nothing is lost, doubled or encrypted twice.
 
-A forked child runs the script and dies by SIGKILL; what it had handed to the relay is read from a pipe. The
-parent then opens the store at once, goes on, and looks at everything from the peers' side.
+A forked child opens the store, runs the script and dies by SIGKILL; what it had handed to the relay is read from a
+pipe. The parent then opens the store at once, goes on, and looks at everything from the peers' side.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import random
-import shutil
-import signal
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from store import TESTING, ClientStore
+from store.schema import CLIENT
 from tests.support.counting_driver import counting_driver
 from tests.support.crash import Relay, Script
+from tests.support.killed import Life, killed_at
+from tests.support.store_copies import Copies, FileCopies, SchemaCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-CALLS_MIN = 80
-CALLS_MAX = 400  # of one run of the script: a bound for the search, far above the 120 or so that there are
+CALLS_MIN: Final = 80
+CALLS_MAX: Final = 400  # of one run of the script: a bound for the search, above the 260 or so that there are
 
 
 class RecordingRelay(Relay):
-    """A relay at the other end of a pipe, which outlives the process that writes to it."""
+    """A relay that outlives the process that reaches it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, life: Life) -> None:
         super().__init__()
-        self._descriptor = descriptor
+        self._life = life
 
     def submit(self, envelope_id: bytes, user_id: str, kind: int, ciphertext: bytes) -> None:
-        os.write(self._descriptor, pickle.dumps(("submit", envelope_id, user_id, kind, ciphertext)))
+        self._life.tell("submit", envelope_id, user_id, kind, ciphertext)
 
     def acknowledge(self, number: int) -> None:
         super().acknowledge(number)
-        os.write(self._descriptor, pickle.dumps(("acknowledge", number)))
-
-
-def die_at(number: int) -> Callable[[], None]:
-    """Count calls; at the *number*-th, die without a word."""
-    calls = 0
-
-    def count() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return count
-
-
-def child(url: str, script: Script, number: int, descriptor: int) -> NoReturn:
-    """Open the store, run the script and die at the *number*-th storage call, if there is one."""
-    count = die_at(number)
-    entropy = random.Random(f"child {number}").randbytes
-    status = 1
-    try:
-        store = ClientStore.open(url, passphrase="right", profile=TESTING, dbapi=counting_driver(url, count))
-        script.run(store, RecordingRelay(descriptor), entropy=entropy, boundary=count)
-        store.close()
-        status = 0
-    finally:
-        os._exit(status)
+        self._life.tell("acknowledge", number)
 
 
 def prepared(url: str, seed: int) -> Script:
@@ -79,22 +50,32 @@ def prepared(url: str, seed: int) -> Script:
 
 def kill_and_judge(url: str, script: Script, number: int) -> bool:
     """Kill at the *number*-th call, go on, and judge; False if there are not that many calls."""
-    reader, writer = os.pipe()
-    process = os.fork()
-    if process == 0:
-        child(url, script, number, writer)
-    os.close(writer)
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"seed {script.seed}, call {number}: the child failed"
+
+    def live(life: Life) -> None:
+        driver = counting_driver(url, life.call)
+        entropy = random.Random(f"child {number}").randbytes
+        with ClientStore.open(url, passphrase="right", profile=TESTING, dbapi=driver) as store:
+            script.run(store, RecordingRelay(life), entropy=entropy, boundary=life.call)
+
+    ended = killed_at(number, live)
     relay = Relay()
-    with os.fdopen(reader, "rb") as pipe:
-        while pipe.peek(1):
-            what, *values = pickle.load(pipe)  # noqa: S301 - from our own child
-            getattr(relay, what)(*values)
+    for what, *values in ended.told:
+        getattr(relay, str(what))(*values)
     with ClientStore.open(url, passphrase="right", profile=TESTING) as store:
         script.run(store, relay, entropy=random.Random(f"after {number}").randbytes)
         script.judge(store, relay)
-    return status != 0
+    return ended.killed
+
+
+def kill_at_every(copies: Copies, seed: int, *, first: int = 1, step: int = 1) -> int:
+    """Kill at every *step*-th call; return how many there are."""
+    script = prepared(copies.template, seed)
+    number = first
+    while kill_and_judge(copies.take(), script.copy(), number):
+        number += step
+        assert number < CALLS_MAX
+    assert number > CALLS_MIN, "the calls are no longer counted"
+    return number
 
 
 def test_a_client_that_is_not_killed_passes_the_same_judgement(sqlite_url: str, postgres_url: str) -> None:
@@ -102,34 +83,20 @@ def test_a_client_that_is_not_killed_passes_the_same_judgement(sqlite_url: str, 
         assert not kill_and_judge(url, prepared(url, 1), CALLS_MAX)
 
 
-SWEEPS: Final = (
-    pytest.param(0, 5, 29, id="seven calls"),
-    pytest.param(0, 1, 1, id="every call", marks=pytest.mark.slow),
-    *(pytest.param(seed, seed, 6, id=f"every sixth call, seed {seed}", marks=pytest.mark.slow) for seed in range(1, 7)),
-)
-
-
-@pytest.mark.parametrize(("seed", "first", "step"), SWEEPS)
-def test_a_client_killed_at_any_storage_call_loses_doubles_and_reuses_nothing(
-    seed: int, first: int, step: int, tmp_path: Path
+def test_a_client_killed_at_some_storage_calls_loses_doubles_and_reuses_nothing(
+    tmp_path: Path, postgres_server: str
 ) -> None:
-    template = tmp_path / "template.db"
-    script = prepared(f"sqlite:///{template}", seed)
-    number = first
-    while True:
-        path = tmp_path / f"{number}.db"
-        shutil.copyfile(template, path)  # closed, and so without a log beside it
-        if not kill_and_judge(f"sqlite:///{path}", script.copy(), number):
-            break
-        number += step
-        assert number < CALLS_MAX
-    assert number > CALLS_MIN, "the calls are no longer counted"
+    kill_at_every(FileCopies(tmp_path), 0, first=5, step=29)
+    kill_at_every(SchemaCopies(postgres_server, CLIENT.metadata.tables), 0, first=11, step=47)
 
 
 @pytest.mark.slow
-def test_on_postgresql_too_at_every_tenth_call(postgres_server: str) -> None:
-    for number in range(1, CALLS_MAX, 10):
-        url = f"{postgres_server}&schema=killed_{number}"
-        if not kill_and_judge(url, prepared(url, 7), number):
-            assert number > CALLS_MIN, "the calls are no longer counted"
-            return
+@pytest.mark.parametrize("seed", range(12))
+def test_a_client_killed_at_any_storage_call_loses_doubles_and_reuses_nothing(seed: int, tmp_path: Path) -> None:
+    kill_at_every(FileCopies(tmp_path), seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_on_postgresql_it_is_the_same(seed: int, postgres_server: str) -> None:
+    kill_at_every(SchemaCopies(postgres_server, CLIENT.metadata.tables), seed)

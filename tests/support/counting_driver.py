@@ -18,9 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["counting_driver"]
 
 
-def counting_driver(url: str, call: Callable[[], None]) -> ModuleType:
-    """The driver for *url* that calls *call* before each connection, statement, commit, rollback and close."""
-    return _psycopg(call) if url.startswith("postgresql") else _sqlite3(call)
+def counting_driver(
+    url: str, call: Callable[[], None], *, before_commit: Callable[[], None] | None = None
+) -> ModuleType:
+    """The driver for *url* that calls *call* before each connection, statement, commit, rollback and close.
+
+    *before_commit* takes its place before commits.
+    """
+    make = _psycopg if url.startswith("postgresql") else _sqlite3
+    return make(call, before_commit or call)
 
 
 def _module(driver: ModuleType, connect: Callable[..., Any]) -> ModuleType:
@@ -30,7 +36,7 @@ def _module(driver: ModuleType, connect: Callable[..., Any]) -> ModuleType:
     return module
 
 
-def _sqlite3(call: Callable[[], None]) -> ModuleType:
+def _sqlite3(call: Callable[[], None], before_commit: Callable[[], None]) -> ModuleType:
     class Cursor(sqlite3.Cursor):
         def execute(self, *arguments: Any) -> Cursor:  # noqa: ANN401 - the driver's
             call()
@@ -45,7 +51,7 @@ def _sqlite3(call: Callable[[], None]) -> ModuleType:
             return super().cursor(Cursor)
 
         def commit(self) -> None:
-            call()
+            before_commit()
             super().commit()
 
         def rollback(self) -> None:
@@ -63,7 +69,7 @@ def _sqlite3(call: Callable[[], None]) -> ModuleType:
     return _module(sqlite3, connect)
 
 
-def _psycopg(call: Callable[[], None]) -> ModuleType:
+def _psycopg(call: Callable[[], None], before_commit: Callable[[], None]) -> ModuleType:
     class Cursor(psycopg.Cursor[Any]):
         def execute(self, *arguments: Any, **options: Any) -> Cursor:  # noqa: ANN401
             call()
@@ -80,7 +86,7 @@ def _psycopg(call: Callable[[], None]) -> ModuleType:
             self.cursor_factory = Cursor
 
         def commit(self) -> None:
-            call()
+            before_commit()
             super().commit()
 
         def rollback(self) -> None:

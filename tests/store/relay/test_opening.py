@@ -98,6 +98,24 @@ def test_the_store_of_a_client_is_refused_and_a_client_refuses_the_relays(
         ClientStore.open(other_url)
 
 
+def test_a_file_that_has_lost_all_its_tables_or_is_another_applications_is_corrupt_and_stays_as_it_is(
+    tmp_path: Path, clock: Clock
+) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    World(url, clock).store.close()
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as connection:
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            if not name.startswith("sqlite_"):
+                connection.execute(f"DROP TABLE {name}")
+        for _ in range(2):
+            with pytest.raises(StoreCorrupt, match="no store"):
+                RelayStore.open(url)
+            connection.execute("CREATE TABLE IF NOT EXISTS songs (title TEXT)")
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%'").fetchall() == [
+            ("songs",)
+        ]
+
+
 def test_a_store_without_one_of_its_tables_is_corrupt(database_url: str, clock: Clock) -> None:
     with World(database_url, clock) as world, world.store._engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE mail")
