@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
-
-from sqlalchemy.exc import IntegrityError
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from store.database import Dialect, Statement
+from store.driver_cursor import DriverCursor
 from store.errors import InvalidUse, StaleWriter, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from sqlalchemy import Connection, CursorResult
+    from sqlalchemy import Connection
 
     from .values import DeviceKey
 
 __all__ = ["Forms", "Transaction", "require"]
+
+_Values = TypeVar("_Values")
+_Result = TypeVar("_Result")
 
 # "RELA": the class of advisory locks under which mailboxes, rosters and accounts are written.
 WRITE_LOCK: Final = 0x52454C41
@@ -44,11 +46,10 @@ class Transaction:
     """One open transaction on one connection, of one thread."""
 
     def __init__(self, connection: Connection, now: float) -> None:
-        self._connection = connection
+        self._cursor: DriverCursor | None = DriverCursor(connection)
         self._postgresql = connection.dialect.name == Dialect.POSTGRESQL
         self._locked = False
         self._failure: StoreError | None = None
-        self._over = False
         self.now = now  # seconds since 1970, the same for the whole unit
         self.woken: set[DeviceKey] = set()  # devices to be told of at the commit
 
@@ -63,19 +64,20 @@ class Transaction:
         if not self._locked:
             self._locked = True
             if self._postgresql:
-                self._run(_LOCK, None)
+                self._run(DriverCursor.query, _LOCK, ())
 
-    def rows(self, statement: Statement | Forms, *values: object) -> Sequence[Any]:
+    def rows(self, statement: Statement | Forms, *values: object) -> list[tuple[Any, ...]]:
         """Run a statement and return the rows it gives."""
-        return self._run(self._text(statement), values).fetchall()
+        return self._run(DriverCursor.query, self._text(statement), values)
 
     def row(self, statement: Statement | Forms, *values: object) -> Any:  # noqa: ANN401 - a row is what the statement says
         """Run a statement and return its only row; None if it gives none."""
-        return self._run(self._text(statement), values).fetchone()
+        rows = self._run(DriverCursor.query, self._text(statement), values)
+        return rows[0] if rows else None
 
     def change(self, statement: Statement | Forms, *values: object) -> int:
         """Run a statement that changes rows and return how many."""
-        return self._run(self._text(statement), values).rowcount
+        return self._run(DriverCursor.change, self._text(statement), values)
 
     def change_many(self, statement: Forms, many: Sequence[tuple[Any, ...]]) -> int:
         """Run a statement for each of *many* rows and return how many it changed.
@@ -86,16 +88,18 @@ class Transaction:
         if not many:
             return 0
         if self._postgresql:
-            return self._run(statement.postgresql, tuple(map(list, zip(*many, strict=True)))).rowcount
-        return self._run(statement.sqlite, many[0] if len(many) == 1 else list(many)).rowcount
+            columns = tuple(map(list, zip(*many, strict=True)))
+            return self._run(DriverCursor.change, statement.postgresql, columns)
+        return self._run(DriverCursor.change_many, statement.sqlite, many)
 
-    def rows_many(self, statement: Forms, many: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
+    def rows_many(self, statement: Forms, many: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows for each of *many* rows."""
         if not many:
             return []
         if self._postgresql:
-            return self._run(statement.postgresql, tuple(map(list, zip(*many, strict=True)))).fetchall()
-        return [found for values in many for found in self._run(statement.sqlite, values).fetchall()]
+            columns = tuple(map(list, zip(*many, strict=True)))
+            return self._run(DriverCursor.query, statement.postgresql, columns)
+        return [found for values in many for found in self._run(DriverCursor.query, statement.sqlite, values)]
 
     def listing(self, values: Iterable[int | str]) -> object:
         """A list as one parameter: an array for PostgreSQL, JSON for SQLite's `json_each`."""
@@ -112,13 +116,13 @@ class Transaction:
             new = {row[0] for row in self.rows_many(statement, numbered)}
             return [ordinal in new for ordinal in range(1, len(many) + 1)]
         # Nearly always all are new, and the count says so. Else once more, one by one.
-        self._run("SAVEPOINT insert_new", None)
+        self._run(DriverCursor.change, "SAVEPOINT insert_new", ())
         if self.change_many(statement, many) == len(many):
             fresh = [True] * len(many)
         else:
-            self._run("ROLLBACK TO insert_new", None)
-            fresh = [self._run(statement.sqlite, values).rowcount == 1 for values in many]
-        self._run("RELEASE insert_new", None)
+            self._run(DriverCursor.change, "ROLLBACK TO insert_new", ())
+            fresh = [self._run(DriverCursor.change, statement.sqlite, values) == 1 for values in many]
+        self._run(DriverCursor.change, "RELEASE insert_new", ())
         return fresh
 
     def wake(self, device_keys: Iterable[DeviceKey]) -> None:
@@ -130,23 +134,26 @@ class Transaction:
         if self._failure is not None:
             raise InvalidUse("the unit failed before: it can only be rolled back") from self._failure
         if self.woken and self._postgresql:
-            self._run(_NOTIFY, (sorted(self.woken),))
+            self._run(DriverCursor.query, _NOTIFY, (sorted(self.woken),))
 
     def leave(self) -> None:
         """Refuse further calls."""
-        self._over = True
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            cursor.close()
 
     def _text(self, statement: Statement | Forms) -> str:
         return statement.postgresql if self._postgresql else statement.sqlite
 
-    def _run(self, text: str, values: Any) -> CursorResult[Any]:  # noqa: ANN401 - a row of parameters, many, or none
-        if self._over:
+    def _run(self, call: Callable[[DriverCursor, str, _Values], _Result], sql: str, values: _Values) -> _Result:
+        cursor = self._cursor
+        if cursor is None:
             raise InvalidUse("the unit of work is over: begin another")
         if self._failure is not None:
             raise InvalidUse("the unit failed before: it can only be rolled back") from self._failure
         try:
-            return self._connection.exec_driver_sql(text, values)
-        except IntegrityError as cause:
+            return call(cursor, sql, values)
+        except cursor.integrity_error as cause:
             # Another worker stored what this one had found absent.
             self._failure = StaleWriter("another worker wrote the same row: do the unit again")
             raise self._failure from cause
