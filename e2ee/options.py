@@ -31,6 +31,7 @@ class ClientOptions:
     receipts: bool = True  # whether this device tells senders that their messages arrived, or were read
     inbox: InboxMode = InboxMode.KEEP
     one_time_prekeys: int = PREKEYS_PER_UPLOAD_MAX  # of each kind, to be kept at the relay
+    rotate_on_join: bool = False  # a new sender key when somebody joins, too; without it newcomers read no past either
 
     def __post_init__(self) -> None:
         if type(self.one_time_prekeys) is not int or not 1 <= self.one_time_prekeys <= PREKEYS_PER_UPLOAD_MAX:
