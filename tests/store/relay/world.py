@@ -12,6 +12,7 @@ from store.relay import (
     Appended,
     Delivery,
     Device,
+    DeviceState,
     Entry,
     Envelope,
     GroupHead,
@@ -28,10 +29,24 @@ from store.relay.schema import RELAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
 LONG_LIVED = LongLivedPreKeys(1, b"signed key", b"signed signature", 2, b"kem key", b"kem signature")
 MESSAGE = 1  # a kind of envelope
 ENTRY = 2  # another
+
+
+# What is kept, behind what it should be.
+COUNTED = (
+    "SELECT device_key, count(*), sum(size) FROM mail GROUP BY device_key ORDER BY 1",
+    "SELECT device_key, count, size FROM mailboxes WHERE count <> 0 OR size <> 0 ORDER BY 1",
+    "SELECT device_key, sender_user_key, count(*), sum(size) FROM mail GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT device_key, sender_user_key, count, size FROM mailbox_shares ORDER BY 1, 2",
+    "SELECT body_key, count(*) FROM mail WHERE body_key IS NOT NULL GROUP BY 1 ORDER BY 1",
+    "SELECT body_key, count FROM body_references ORDER BY 1",
+    "SELECT DISTINCT body_key, 1 FROM mail WHERE body_key IS NOT NULL ORDER BY 1",
+    "SELECT body_key, 1 FROM bodies ORDER BY 1",
+)
 
 
 def identity(name: str) -> bytes:
@@ -71,10 +86,10 @@ def _register(unit: RelayUnit, name: str, device_id: int, prekeys: int, registra
 class World:
     """An open store. What a word changes is committed when it returns."""
 
-    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+    def __init__(self, url: str, clock: Callable[[], float], dbapi: ModuleType | None = None) -> None:
         self.url = url
         self.clock = clock
-        self.store = RelayStore.open(url, clock=clock)
+        self.store = RelayStore.open(url, clock=clock, dbapi=dbapi)
 
     def __enter__(self) -> Self:
         return self
@@ -136,6 +151,12 @@ class World:
             assert isinstance(joined, Appended)
         return joined.head
 
+    def state(self, device: Device) -> DeviceState:
+        with self.store.begin() as unit:
+            state = unit.devices.find(device.user_id, device.device_id)
+        assert state is not None
+        return state
+
     def count(self, table: str) -> int:
         with self.store._engine.connect() as connection:
             return connection.execute(select(func.count()).select_from(RELAY.metadata.tables[table])).scalar_one()
@@ -158,3 +179,11 @@ class World:
         """What the tables hold."""
         with self.store._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(query))]
+
+    def real_counts(self) -> list[list[tuple[object, ...]]]:
+        """What there is of mail and bodies, counted."""
+        return [self.rows(query) for query in COUNTED[::2]]
+
+    def kept_counts(self) -> list[list[tuple[object, ...]]]:
+        """What is kept beside them, which is to say the same."""
+        return [self.rows(query) for query in COUNTED[1::2]]
