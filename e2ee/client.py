@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
 from store import ClientStore, open_identity
 
 from .carrier import WebSocketCarrier, relay_name
+from .channel_calls import ChannelCalls
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
@@ -43,7 +44,7 @@ Content: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO
 """What can be sent: text, bytes, or a binary file object, read from its present position and not closed."""
 
 
-class Client:
+class Client(ChannelCalls):
     """One device of the user *user_id*, made on first use.
 
     *relay* is the relay's address (``wss://…``), *store* a SQLAlchemy URL of SQLite or PostgreSQL, sealed under

@@ -120,6 +120,14 @@ class Connection:
             self._link.request(request, self._timers.time())
             self._turn(self._link)
 
+    def write_raw(self, data: str | bytes) -> bool:
+        """Send raw text or bytes; False while the link is not up. Raises InvalidArgument."""
+        if self._link is None:
+            return False
+        sent = self._link.write_raw(data)
+        self._turn(self._link)
+        return sent
+
     def acknowledge(self, number: int) -> None:
         """Tell that everything up to delivery *number* is committed."""
         if self._link is not None:

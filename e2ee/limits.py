@@ -29,6 +29,9 @@ GROUP_DEVICES_MAX: Final = 2_000  # devices of one group that an answer names: t
 GROUP_ENTRY_SIZE_MAX: Final = 2 * 1024  # bytes of one signed entry: two user ids, two keys, a name, a signature
 GROUP_ENTRIES_PER_FRAME_MAX: Final = 256  # half a frame
 GROUP_MESSAGE_SIZE_MAX: Final = ENVELOPE_SIZE_MAX - GROUP_ID_SIZE  # bytes of one sender-key message
+CHANNEL_NAME_SIZE_MAX: Final = 256  # bytes of UTF-8
+CHANNEL_DATA_SIZE_MAX: Final = 4 * 1024  # bytes published at once: what PostgreSQL passes on between workers
+USERS_PER_FRAME_MAX: Final = 256  # notices of users: 34 kB
 COUNTER_MAX: Final = 2**63 - 1  # submission, delivery and upload numbers
 
 # Ours: the conversation.

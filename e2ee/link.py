@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 from .errors import InvalidArgument, MalformedFrame, RefusalCode
 from .frames import (
@@ -25,6 +25,7 @@ from .frames import (
     ClientFrame,
     Closing,
     Deliver,
+    Done,
     Drained,
     GetBundles,
     GetGroupDevices,
@@ -36,6 +37,8 @@ from .frames import (
     LowPreKeys,
     Ping,
     Pong,
+    Publish,
+    Published,
     RefusedRequest,
     RelayFrame,
     Removed,
@@ -45,9 +48,13 @@ from .frames import (
     Submit,
     SubmitGroup,
     Submitted,
+    Subscribe,
     UnknownFrame,
+    Unsubscribe,
     Uploaded,
     UploadPreKeys,
+    UserNotices,
+    WatchUsers,
     Welcome,
 )
 from .limits import (
@@ -59,6 +66,8 @@ from .limits import (
     REQUESTS_OPEN_MAX,
     UNACKNOWLEDGED_DELIVERIES_MAX,
 )
+from .link_events import Challenged, LinkDown, LinkEvent, LinkUp, Pushed, RawReceived, Replied
+from .raw import is_raw, raw_message, take_raw
 from .wire import decode_relay_frame, encode_frame
 
 __all__ = ["Challenged", "Link", "LinkDown", "LinkEvent", "LinkUp", "Pushed", "Replied"]
@@ -81,49 +90,12 @@ _REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
     GetGroupLog: GroupLog,
     GetGroupDevices: GroupDevices,
     SubmitGroup: GroupSubmitted,
+    Subscribe: Done,
+    Unsubscribe: Done,
+    Publish: Done,
+    WatchUsers: Done,
 }
 _HEARTBEAT: Final = Ping(0, 0)  # this very value: what the link asks on its own account
-
-
-@dataclass(frozen=True, slots=True)
-class Challenged:
-    """The relay has spoken first: `Link.login` has to follow within CHALLENGE_AGE_MAX_S."""
-
-    challenge: Challenge
-
-
-@dataclass(frozen=True, slots=True)
-class LinkUp:
-    """The login is accepted; requests may be made from now on."""
-
-    welcome: Welcome
-
-
-@dataclass(frozen=True, slots=True)
-class Replied:
-    """*request*, as it was given to `Link.request`, and what the relay said to it."""
-
-    request: Request
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True)
-class Pushed:
-    """What the relay says unasked."""
-
-    frame: Deliver | Drained | LowPreKeys
-
-
-@dataclass(frozen=True, slots=True)
-class LinkDown:
-    """The last event of a link. Every open request is forgotten: what became of it is unknown."""
-
-    code: RefusalCode | None  # the relay's reason, if it gave one that this release knows
-    retry_after_s: float | None  # the relay's wish
-    reason: str  # one line for the log: not for a program, and never contents
-
-
-LinkEvent: TypeAlias = Challenged | LinkUp | Replied | Pushed | LinkDown
 
 
 class _State(Enum):
@@ -216,6 +188,9 @@ class Link:
             return
         self._heard_at = now
         try:
+            if is_raw(data) and self._state is _State.UP:
+                self._events.append(RawReceived(take_raw(data)))
+                return
             frame = decode_relay_frame(data)
         except MalformedFrame as error:
             self._end(None, None, f"the relay sent no frame: {error}")
@@ -247,6 +222,13 @@ class Link:
             return
         self._waiting.append(request)
         self._send_waiting(now)
+
+    def write_raw(self, data: str | bytes) -> bool:
+        """Send raw text or bytes; False, and nothing is sent, while the link is not up. Raises InvalidArgument."""
+        message = raw_message(data)
+        if self._state is _State.UP:
+            self._data.append(message)
+        return self._state is _State.UP
 
     def acknowledge(self, number: int, now: float) -> None:
         """Tell the relay that everything up to delivery *number* is committed: with the next frame, or soon alone."""
@@ -289,7 +271,7 @@ class Link:
             case Welcome() if self._state is _State.WELCOME:
                 self._enter(_State.UP, now)
                 self._events.append(LinkUp(frame))
-            case Deliver() | Drained() | LowPreKeys() if self._state is _State.UP:
+            case Deliver() | Drained() | LowPreKeys() | Published() | UserNotices() if self._state is _State.UP:
                 self._events.append(Pushed(frame))
             case (
                 Pong()
@@ -300,6 +282,7 @@ class Link:
                 | GroupLog()
                 | GroupDevices()
                 | GroupSubmitted()
+                | Done()
                 | RefusedRequest()
             ):
                 self._reply(frame, now)

@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 from store import Full, StoreCorrupt, StoreForked, StoreLost, StoreNewer, TooLarge
 
 from .backoff import BackOff
+from .beside import Beside
 from .connection import Connection
 from .errors import ClientEnded, E2eeError, InvalidArgument, StoreGone
-from .link import Challenged, LinkDown, LinkUp, Pushed, Replied
+from .events import ClientFault, ConnectionFailed, Disconnected
+from .frames import Published, UserNotices
+from .link_events import Challenged, LinkDown, LinkUp, Pushed, RawReceived, Replied
 from .writer import Signal, Writer
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from .connection import Timer, Timers
     from .events import LiveEvent
     from .ids import MessageId
-    from .link import LinkEvent
+    from .link_events import LinkEvent
     from .steps import EngineSteps, Output
 
 __all__ = ["Shell", "Surroundings"]
@@ -83,6 +86,7 @@ class Shell:
         self._ticker: Timer | None = None
         self._wake_at: float | None = None
         self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
+        self.beside = Beside(self._tell)
         self.inbox_version = 0  # counts the steps that put something into the inbox
         self.changed = Signal()  # given after every step, and when the client is connected, ends or closes
 
@@ -127,7 +131,7 @@ class Shell:
             async with asyncio.timeout(timeout_s):
                 while True:
                     changed = self.changed.next
-                    self._require_going()
+                    self.require_going()
                     if self._online:
                         return
                     await changed.wait()
@@ -151,7 +155,7 @@ class Shell:
 
     def take_live(self) -> LiveEvent | None:
         """Return the next live event; None if there is none. Raises ClientEnded."""
-        self._require_going()
+        self.require_going()
         return self._live.popleft() if self._live else None
 
     # Steps of the engine.
@@ -163,7 +167,8 @@ class Shell:
             raise StoreGone("the process has forked since the client was opened: open one in the child")
         return self._engine
 
-    def _require_going(self) -> EngineSteps:
+    def require_going(self) -> EngineSteps:
+        """The engine, unless the client is not open or has ended. Raises InvalidArgument, ClientEnded."""
         engine = self._require()
         if self._ended is not None:
             # A new one each time: an exception that is raised again and again collects tracebacks.
@@ -171,7 +176,7 @@ class Shell:
         return engine
 
     async def _run(self, step: Callable[[EngineSteps], _T], apply: Callable[[_T], None]) -> _T:
-        engine = self._require_going()
+        engine = self.require_going()
         # Shielded: a caller who is cancelled leaves the step as it is, and a failure is noted all the same.
         return await asyncio.shield(self._start(lambda: step(engine), apply))
 
@@ -192,6 +197,7 @@ class Shell:
             # Its text may hold what nobody should read; the type and the place are enough to find it.
             _LOG.error("a step of the engine failed with %s; connecting anew", type(error).__name__)
             self._last_reason = "a step of the engine failed"
+            self._tell(ClientFault(type(error).__name__))
             if self._connection is not None:
                 self._connection.close()
 
@@ -266,15 +272,18 @@ class Shell:
         finally:
             self._connection = None
         was_online, self._online = self._online, False
+        self.beside.went_offline()
         if self._welcomed:
             self._welcomed = False
             # Requests of steps before this one find no connection; those after it belong to the next.
             with suppress(Exception):  # it is noted where every failure is
-                await self._start(engine.disconnected, self._apply)
-        self._require_going()
+                await self._start(engine.disconnected, partial(self._went_offline, down))
+        self.require_going()
         self._last_reason = down.reason
         self.changed.give()
         pause = self._back_off.after(down, was_online=was_online, lasted_s=self._timers.time() - started)
+        if not was_online:
+            self._tell(ConnectionFailed(down.reason, pause))
         _LOG.info("not connected: %s; next attempt in %.1f s", down.reason, pause)
         return pause
 
@@ -288,7 +297,14 @@ class Shell:
                 self._welcomed = True
                 self._drive(partial(engine.connected, welcome), partial(self._came_online, connection))
             case Pushed(frame=frame):
-                self._drive(partial(engine.push, frame), self._apply)
+                if isinstance(frame, Published | UserNotices):
+                    self.beside.pushed(frame)
+                else:
+                    self._drive(partial(engine.push, frame), self._apply)
+            case RawReceived(data=data):
+                self.beside.raw(data)
+            case Replied(request=request, reply=reply) if self.beside.takes(request, reply):
+                pass
             case Replied(request=request, reply=reply):
                 self._drive(partial(engine.reply, request, reply), self._apply)
             case LinkDown():
@@ -299,6 +315,18 @@ class Shell:
     def _came_online(self, connection: Connection | None, output: Output) -> None:
         self._online = connection is not None and connection is self._connection
         self._apply(output)
+
+        if self._online and connection is not None:
+            self.beside.came_online(connection)
+
+    def _went_offline(self, down: LinkDown, output: Output) -> None:
+        self._apply(output)
+        if self._live and isinstance(self._live[-1], Disconnected):
+            self._live[-1] = Disconnected(down.code, down.reason)
+
+    def _tell(self, event: LiveEvent) -> None:
+        self._live.append(event)
+        self.changed.give()
 
     async def _pause(self, seconds: float) -> None:
         over = asyncio.Event()

@@ -145,6 +145,26 @@ class Client:
         """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
         _LOOP.run(self._client.mark_read(*messages))
 
+    def subscribe(self, channel: str, *, timeout: float = 10.0) -> None:
+        """Hear what is published to *channel*, not encrypted. Raises TimeoutError, Refused."""
+        _LOOP.run(self._client.subscribe(channel, timeout=timeout))
+
+    def unsubscribe(self, channel: str, *, timeout: float = 10.0) -> None:
+        """Hear *channel* no more. Raises TimeoutError, Refused."""
+        _LOOP.run(self._client.unsubscribe(channel, timeout=timeout))
+
+    def publish(self, channel: str, data: str | bytes, *, timeout: float = 10.0) -> None:
+        """Give *data*, not encrypted, to whoever is subscribed to *channel* now. Raises TimeoutError, Refused."""
+        _LOOP.run(self._client.publish(channel, data, timeout=timeout))
+
+    def watch_users(self, *, on: bool = True, timeout: float = 10.0) -> None:
+        """Hear of the relay's users. Raises TimeoutError, Refused."""
+        _LOOP.run(self._client.watch_users(on=on, timeout=timeout))
+
+    def write_raw(self, data: str | bytes) -> None:
+        """Send raw text or bytes, not encrypted, to the relay's application. Raises ConnectionEnded."""
+        _LOOP.run(self._client.write_raw(data))
+
 
 async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "manual"]) -> AsyncIterator[Event]:
     return client.events(acknowledge=acknowledge)

@@ -72,7 +72,7 @@ RULES: Final = (
     Rule("store.relay*", ("ratchet", *CRYPTOGRAPHY)),
     # e2ee: no cryptography and no SQL of its own; sockets and threads only in the shell around the sans-I/O core.
     Rule("e2ee*", (*CRYPTOGRAPHY, *DATABASES)),
-    Rule("e2ee*", ("websockets",), exceptions=("e2ee.carrier", "e2ee.relay.server")),
+    Rule("e2ee*", ("websockets",), exceptions=("e2ee.carrier", "e2ee.relay.conversations", "e2ee.relay.server")),
     *(
         Rule(f"e2ee.{module}", (*NETWORK, "socket", *THREADS, *CLOCK, *DICE))
         for module in (

@@ -36,7 +36,10 @@ from .groups import (
 )
 from .live import (
     CaughtUp,
+    ChannelMessage,
+    ClientFault,
     Connected,
+    ConnectionFailed,
     DeliveryRefused,
     Disconnected,
     HandshakeWithoutOneTimeKey,
@@ -44,8 +47,13 @@ from .live import (
     LiveEvent,
     MessagePending,
     PreKeysLow,
+    RawMessage,
     RelayRolledBack,
+    Subscribed,
     UnknownContent,
+    Unsubscribed,
+    UserCreated,
+    UserDeleted,
 )
 from .packing import (
     pack_event,
@@ -54,7 +62,10 @@ from .packing import (
 
 __all__ = [
     "CaughtUp",
+    "ChannelMessage",
+    "ClientFault",
     "Connected",
+    "ConnectionFailed",
     "DeliveryQuarantined",
     "DeliveryRefused",
     "DeliveryState",
@@ -85,8 +96,13 @@ __all__ = [
     "MessageState",
     "OwnMessage",
     "PreKeysLow",
+    "RawMessage",
     "RelayRolledBack",
+    "Subscribed",
     "UnknownContent",
+    "Unsubscribed",
+    "UserCreated",
+    "UserDeleted",
     "pack_event",
     "unpack_event",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from e2ee.errors import RefusalCode
     from e2ee.ids import UserId
 
 __all__ = [
     "CaughtUp",
+    "ChannelMessage",
+    "ClientFault",
     "Connected",
+    "ConnectionFailed",
     "DeliveryRefused",
     "Disconnected",
     "HandshakeWithoutOneTimeKey",
@@ -18,8 +22,13 @@ __all__ = [
     "LiveEvent",
     "MessagePending",
     "PreKeysLow",
+    "RawMessage",
     "RelayRolledBack",
+    "Subscribed",
     "UnknownContent",
+    "Unsubscribed",
+    "UserCreated",
+    "UserDeleted",
 ]
 
 
@@ -31,6 +40,24 @@ class Connected:
 @dataclass(frozen=True, slots=True)
 class Disconnected:
     """The connection to the relay is gone; the client connects again by itself."""
+
+    code: RefusalCode | None = None  # the relay's reason, if it gave one
+    reason: str = field(default="", compare=False)  # one line for a person
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFailed:
+    """The relay could not be reached, or did not let us in; the client tries again by itself."""
+
+    reason: str  # one line for a person
+    next_attempt_s: float  # seconds from now
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFault:
+    """Our own code failed, not on one envelope; the client connects anew and goes on. Please report it."""
+
+    error: str  # the type of the error, no text of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +119,61 @@ class DeliveryRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The relay has confirmed a subscription, also after each reconnection."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """A subscription has ended: asked for, or refused by the relay."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMessage:
+    """Somebody published to a channel. **Not encrypted**: the relay has read it and could have made it up."""
+
+    channel: str
+    sender: UserId  # as the relay says
+    sender_device: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """Raw text or bytes of the relay's application, **not encrypted**."""
+
+    data: str | bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated:
+    """A user is known to the relay, which says so."""
+
+    user: UserId
+
+
+@dataclass(frozen=True, slots=True)
+class UserDeleted:
+    """A user's account is gone, as the relay says."""
+
+    user: UserId
+
+
 LiveEvent: TypeAlias = (
-    Connected
+    Subscribed
+    | Unsubscribed
+    | ChannelMessage
+    | RawMessage
+    | UserCreated
+    | UserDeleted
+    | ConnectionFailed
+    | ClientFault
+    | Connected
     | Disconnected
     | CaughtUp
     | InboxFull

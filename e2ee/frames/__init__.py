@@ -10,6 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from .channels import (
+    Done,
+    Publish,
+    Published,
+    Subscribe,
+    Unsubscribe,
+    UserNotice,
+    UserNotices,
+    WatchUsers,
+)
 from .client import (
     Acknowledge,
     GetBundles,
@@ -76,6 +86,7 @@ __all__ = [
     "DeviceBundle",
     "DeviceChange",
     "DeviceRef",
+    "Done",
     "Drained",
     "EnvelopeFor",
     "EnvelopeKind",
@@ -95,6 +106,9 @@ __all__ = [
     "Outcome",
     "Ping",
     "Pong",
+    "Publish",
+    "Published",
+    "Push",
     "RefusedRequest",
     "RelayFrame",
     "RemoveDevice",
@@ -106,11 +120,16 @@ __all__ = [
     "Submit",
     "SubmitGroup",
     "Submitted",
+    "Subscribe",
     "UnknownFrame",
+    "Unsubscribe",
     "UploadPreKeys",
     "Uploaded",
     "UserBundles",
+    "UserNotice",
+    "UserNotices",
     "WantedDevices",
+    "WatchUsers",
     "Welcome",
 ]
 
@@ -135,9 +154,14 @@ Request: TypeAlias = (
     | GetGroupLog
     | GetGroupDevices
     | SubmitGroup
+    | Subscribe
+    | Unsubscribe
+    | Publish
+    | WatchUsers
 )
 Reply: TypeAlias = (
-    Pong | Uploaded | Bundles | Submitted | Removed | GroupLog | GroupDevices | GroupSubmitted | RefusedRequest
+    Pong | Uploaded | Bundles | Submitted | Removed | GroupLog | GroupDevices | GroupSubmitted | Done | RefusedRequest
 )
 ClientFrame: TypeAlias = Login | Acknowledge | Request
-RelayFrame: TypeAlias = Challenge | Welcome | Deliver | Drained | LowPreKeys | Closing | Reply
+Push: TypeAlias = Deliver | Drained | LowPreKeys | Published | UserNotices
+RelayFrame: TypeAlias = Challenge | Welcome | Push | Closing | Reply

@@ -10,23 +10,29 @@ from e2ee.frames import (
     Acknowledge,
     AppendEntry,
     ClientFrame,
+    Done,
     GetBundles,
     GetGroupDevices,
     GetGroupLog,
     Login,
     Ping,
     Pong,
+    Publish,
     RefusedRequest,
     RemoveDevice,
     Submit,
     SubmitGroup,
     Submitted,
+    Subscribe,
     UnknownFrame,
+    Unsubscribe,
     UploadPreKeys,
+    WatchUsers,
 )
 from e2ee.ids import UserId
 
 from . import devices, login, prekeys, submit
+from .audience import watch
 from .connection import Ask, Close, Connection, Output, Phase, Send, Session
 from .plan import Plan, Step, refuse_submit
 from .refusal import closing
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from e2ee.frames import Request
     from store.relay import RelayUnit
 
+    from .audience import Audience
     from .hooks import MaySend
     from .limits import RelayOptions
     from .statistics import Statistics
@@ -54,6 +61,8 @@ class Arrivals:
         open_registration: bool,
         asks: bool,
         may_send: MaySend | None,
+        audience: Audience,
+        shared: bool,
     ) -> None:
         self._names = names
         self._options = options
@@ -61,6 +70,8 @@ class Arrivals:
         self._open_registration = open_registration
         self._asks = asks
         self._may_send = may_send
+        self._audience = audience
+        self._shared = shared  # among workers, each with its own connections
         self._destinations: set[str] = set()
 
     def take_destinations(self) -> frozenset[str]:
@@ -145,6 +156,8 @@ class Arrivals:
                 return None
             case Submit():
                 return self._submit(connection, session, frame, outputs, now)
+            case Publish():
+                return self._publish(connection, frame, outputs, now)
             case _:
                 return self._limited(connection, session, frame, outputs, now)
 
@@ -152,7 +165,7 @@ class Arrivals:
         self,
         connection: Connection,
         session: Session,
-        frame: Ping | UploadPreKeys | GetBundles | RemoveDevice,
+        frame: Ping | UploadPreKeys | GetBundles | RemoveDevice | Subscribe | Unsubscribe | WatchUsers,
         outputs: list[Output],
         now: float,
     ) -> Step | None:
@@ -170,6 +183,49 @@ class Arrivals:
                 return Step(connection, partial(prekeys.hand_out, connection, session, self._options, frame))
             case RemoveDevice():
                 return Step(connection, partial(devices.remove, connection, session, frame))
+            case _:
+                return self._beside(connection, frame, outputs)
+
+    def _beside(
+        self, connection: Connection, frame: Subscribe | Unsubscribe | WatchUsers, outputs: list[Output]
+    ) -> Step | None:
+        """Take what has to do with channels and the directory."""
+        match frame:
+            case Subscribe():
+                refusal = self._audience.subscribe(connection, frame, outputs)
+                if refusal is not None:
+                    self._refuse(connection, RefusedRequest(frame.request, refusal, None), outputs)
+                return None
+            case Unsubscribe():
+                self._audience.unsubscribe(connection, frame, outputs)
+                return None
+            case WatchUsers():
+                return self._watch(connection, frame, outputs)
+
+    def _watch(self, connection: Connection, frame: WatchUsers, outputs: list[Output]) -> Step | None:
+        if not self._audience.may_watch():
+            self._refuse(connection, RefusedRequest(frame.request, RefusalCode.NOT_AUTHORIZED, None), outputs)
+            return None
+        if frame.on:
+            return Step(connection, partial(watch, connection, frame.request))
+        self._audience.watch(connection, on=False)
+        outputs.append(Send(connection, Done(frame.request)))
+        return None
+
+    def _publish(self, connection: Connection, frame: Publish, outputs: list[Output], now: float) -> Step | None:
+        wait_ms = connection.envelopes.take(1, now)
+        if wait_ms:
+            self._refuse(connection, RefusedRequest(frame.request, RefusalCode.RATE_LIMITED, wait_ms), outputs)
+            return None
+        published = self._audience.published(connection, frame)
+        if published is None:
+            self._refuse(connection, RefusedRequest(frame.request, RefusalCode.NOT_AUTHORIZED, None), outputs)
+            return None
+        self._audience.tell(published, but=connection, outputs=outputs)
+        outputs.append(Send(connection, Done(frame.request)))
+        if not self._shared:
+            return None
+        return Step(None, partial(self._audience.announce_publication, published))
 
     def _upload(
         self, connection: Connection, session: Session, frame: UploadPreKeys, outputs: list[Output]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .limits import RelayOptions
 
 __all__ = [
+    "Announced",
     "Arrived",
     "Ask",
     "Authorized",
@@ -37,6 +38,7 @@ __all__ = [
     "Send",
     "Session",
     "Stopping",
+    "Subscription",
     "Sweep",
     "SweepOn",
     "Tick",
@@ -192,6 +194,13 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
+class Announced:
+    """Another worker passes on what is told beside mail."""
+
+    announcements: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: see who was silent too long; with *poll*, look for mail of other workers too."""
 
@@ -208,7 +217,9 @@ class Stopping:
     """The relay closes: every connection is told."""
 
 
-Input: TypeAlias = Opened | Arrived | Malformed | Authorized | TooSlow | Ended | Woken | Tick | Sweep | Stopping
+Input: TypeAlias = (
+    Opened | Arrived | Malformed | Authorized | TooSlow | Ended | Woken | Announced | Tick | Sweep | Stopping
+)
 
 # What comes out, once what it tells of is committed.
 
@@ -239,8 +250,17 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscription:
+    """A connection hears a channel from now on, or no more: for the hooks."""
+
+    connection: Connection
+    channel: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SweepOn:
     """There is more that is too old: `Sweep` again."""
 
 
-Output: TypeAlias = Send | Close | Ask | SweepOn
+Output: TypeAlias = Send | Close | Ask | Subscription | SweepOn

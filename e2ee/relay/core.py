@@ -19,7 +19,9 @@ from store.errors import StaleWriter, StoreUnavailable
 
 from . import mail
 from .arrivals import Arrivals
+from .audience import Audience
 from .connection import (
+    Announced,
     Arrived,
     Authorized,
     Close,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
     from store.relay import DeviceKey, RelayStore, RelayUnit
 
-    from .hooks import MaySend
+    from .hooks import BeforeSubscription, MaySend
 
 __all__ = ["RelayCore"]
 
@@ -70,10 +72,12 @@ class RelayCore:
         open_registration: bool = True,
         asks: bool = False,
         may_send: MaySend | None = None,
+        before_subscription: BeforeSubscription | None = None,
     ) -> None:
         self.statistics = Statistics()
         self._store = store
         self._options = options or RelayOptions()
+        self._audience = Audience(self._options, before_subscription)
         self._arrivals = Arrivals(
             frozenset(names),
             self._options,
@@ -81,6 +85,8 @@ class RelayCore:
             open_registration=open_registration,
             asks=asks,
             may_send=may_send,
+            audience=self._audience,
+            shared=store.shared,
         )
         self._connections: dict[Connection, None] = {}
         self._strangers: dict[Connection, None] = {}  # not logged in, oldest first
@@ -121,13 +127,16 @@ class RelayCore:
             case Opened(connection=connection):
                 self._opened(connection, outputs)
             case Ended(connection=connection):
-                self._forget(connection)
+                self._forget(connection, outputs)
             case TooSlow(connection=connection):
                 self._close(connection, closing(RefusalCode.TOO_SLOW), outputs)
             case Woken(devices=devices):
                 connected = [key for key in devices if key in self._by_device]
                 if connected:
                     yield Step(None, partial(self._look_again, connected))
+            case Announced(announcements=announcements):
+                for data in announcements:
+                    self._audience.announced(data, outputs)
             case Tick(poll=poll):
                 yield from self._tick(outputs, now, poll=poll)
             case Sweep():
@@ -225,6 +234,7 @@ class RelayCore:
         if plan.acknowledged:
             mail.acknowledge(plan, unit)
         mail.push(plan, unit, self._options)
+        self._audience.announce_notices(plan.notices, unit)
 
     def _fail(self, steps: Sequence[Step], error: Exception) -> list[Output]:
         self.statistics.failures += 1
@@ -254,6 +264,10 @@ class RelayCore:
             if key in self._by_device:
                 self._by_device[key].acknowledge(number)
         self._push(plan, outputs, now)
+        self._audience.notices(plan.notices, outputs)
+        for connection in plan.watching:
+            if connection.phase is Phase.UP:
+                self._audience.watch(connection, on=True)
         if plan.sweep_on:
             outputs.append(SweepOn())
         return outputs
@@ -325,10 +339,11 @@ class RelayCore:
         if connection.phase is Phase.DOWN:
             return
         self.statistics.closings[RefusalCode(frame.code).name.lower()] += 1
-        self._forget(connection)
+        self._forget(connection, outputs)
         outputs.append(Close(connection, frame))
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection, outputs: list[Output]) -> None:
+        outputs.extend(self._audience.forget(connection))
         connection.phase = Phase.DOWN
         self._connections.pop(connection, None)
         self._strangers.pop(connection, None)

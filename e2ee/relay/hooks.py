@@ -11,10 +11,26 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
+from e2ee.errors import RefusalCode
 from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
 from e2ee.ids import UserId
 
-__all__ = ["Authorize", "Inbound", "MaySend", "Outbound", "Peer", "Raw", "RelayHooks", "Verdict", "judge"]
+__all__ = [
+    "Authorize",
+    "BeforeSubscription",
+    "Inbound",
+    "MaySend",
+    "OnConnect",
+    "OnDisconnect",
+    "OnSubscription",
+    "Outbound",
+    "Peer",
+    "Raw",
+    "RelayHooks",
+    "Verdict",
+    "judge",
+    "tell",
+]
 
 _log: Final = logging.getLogger("e2ee.relay")
 
@@ -37,6 +53,10 @@ class Peer:
 
 Authorize: TypeAlias = Callable[[UserId, bytes | None], bool | Awaitable[bool]]
 MaySend: TypeAlias = Callable[[UserId, UserId], bool]
+BeforeSubscription: TypeAlias = Callable[[UserId, str], bool]
+OnSubscription: TypeAlias = Callable[["Peer", str], object]
+OnConnect: TypeAlias = Callable[["Peer"], object]
+OnDisconnect: TypeAlias = Callable[["Peer", RefusalCode | None], object]
 Raw: TypeAlias = Callable[[Peer, str | bytes], Verdict]
 Inbound: TypeAlias = Callable[[Peer, ClientFrame | UnknownFrame], Verdict]
 Outbound: TypeAlias = Callable[[Peer, RelayFrame], Verdict]
@@ -46,14 +66,22 @@ Outbound: TypeAlias = Callable[[Peer, RelayFrame], Verdict]
 class RelayHooks:
     """An application's own rules.
 
-    `authorize`, `on_raw`, `on_inbound` and `on_outbound` are called in the event loop; `may_send` in the relay's
-    store thread, between transactions. None may block: all connections wait for it.
+    `may_send` and `before_subscription` are called in the relay's store thread, between transactions, all others in
+    the event loop. None may block: all connections wait for it.
     """
 
     # (user, token) once the signature of a login has verified: whether the user may come in. May be a coroutine.
     authorize: Authorize | None = None
     # (from, to) for every Submit to another user: False refuses it with NOT_AUTHORIZED.
     may_send: MaySend | None = None
+    # (user, channel or mask) for every Subscribe: False refuses it with NOT_AUTHORIZED.
+    before_subscription: BeforeSubscription | None = None
+    # After a subscription began, or ended: asked for, or with its connection.
+    on_subscription: OnSubscription | None = None
+    on_unsubscription: OnSubscription | None = None
+    # After a login was accepted, and after such a connection has ended, with the relay's reason if it was the relay's.
+    on_connect: OnConnect | None = None
+    on_disconnect: OnDisconnect | None = None
     # Every message as it came, text and binary, before it is decoded. Text has no other receiver.
     on_raw: Raw | None = None
     # Every frame of a client, decoded. DROP refuses a request with NOT_AUTHORIZED and forgets any other frame.
@@ -69,3 +97,11 @@ def judge(hook: Callable[[], Verdict]) -> Verdict:
     except Exception:  # noqa: BLE001 - it is the application's: whatever it raises, the relay stays up
         _log.exception("a hook failed: the frame is dropped")
         return Verdict.DROP
+
+
+def tell(hook: Callable[[], object]) -> None:
+    """Tell a hook that has no say; one that raises is logged."""
+    try:
+        hook()
+    except Exception:  # noqa: BLE001 - it is the application's: whatever it raises, the relay stays up
+        _log.exception("a hook failed")

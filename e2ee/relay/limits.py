@@ -22,6 +22,8 @@ __all__ = ["IdentityChange", "RelayOptions"]
 
 # Ours, and no options: nobody would set them better.
 UNIT_ATTEMPTS_MAX: Final = 3  # of one batch that another worker's commit disturbed
+MASKS_MAX: Final = 1_000  # different masks of channels: each publication is held against all of them
+WATCHED_USERS_MAX: Final = 10_000  # told when a watch begins, the first by name; of the others only what changes
 RETRY_AFTER_MS: Final = 1_000  # told with UNAVAILABLE: a database that is busy is free again by then
 EXPLANATION: Final = 200  # characters of an explanation: an address of a page and a sentence
 SEEN_EVERY_S: Final = 3_600.0  # seconds between notes that connected devices are in use; they are removed after 60 days
@@ -63,6 +65,11 @@ class RelayOptions:
     one_time_keys_per_asker: int = 60  # devices a minute and user; beyond it bundles come without one-time keys
     one_time_keys_to_strangers: int = 50  # an hour and device, to askers who share no group with its user
     low_prekeys: int = 20  # one-time keys left at which a connected device is told
+    # Beside the encrypted traffic.
+    channels: bool = True  # publish and subscribe, which the relay reads
+    channel_masks: bool = False  # subscriptions to "news.*": whoever has one hears channels it need not know
+    subscriptions_max: int = 100  # of one connection
+    directory: bool = False  # clients may ask who the users are, and be told who comes and goes
     # Work.
     batch_frames_max: int = 256  # in one transaction: amortises the commit, bounds the wait for a reply
     poll_s: float = 5.0  # between looks for mail of which no other worker's wake-up told; PostgreSQL only

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from e2ee.errors import MalformedFrame, RefusalCode
-from e2ee.frames import PROTOCOL_VERSION, Login, Welcome
+from e2ee.frames import PROTOCOL_VERSION, Login, UserNotice, Welcome
 from e2ee.limits import DEVICES_PER_USER_MAX
 from ratchet import NotAuthentic, RatchetError, verify_signature
 from ratchet.labels import SIGN_LOGIN
@@ -97,6 +97,7 @@ def _bind(
         if not open_registration:
             raise LoginRefused(RefusalCode.NOT_AUTHORIZED, "this relay takes no new users")
         unit.users.register(claim.user_id, identity_key)
+        plan.notices.append(UserNotice(claim.user_id, exists=True))
     elif user.identity_key != identity_key:
         if identity_change is not IdentityChange.REPLACE:
             raise LoginRefused(RefusalCode.IDENTITY_TAKEN, "the user id has another identity key")

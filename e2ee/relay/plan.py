@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from e2ee.frames import DeviceChange, RelayFrame, Submission, Submitted
+from e2ee.frames import DeviceChange, RelayFrame, Submission, Submitted, UserNotice
 from store.relay import Delivery, Device, DeviceKey, Envelope, RelayUnit
 
 from .connection import Connection, Output, Send, Session
@@ -75,6 +75,8 @@ class Plan:
     recipients: list[DeviceKey] = field(default_factory=list)
     accepted: list[Accepted] = field(default_factory=list)
     numbers: dict[tuple[DeviceKey, int], bytes] = field(default_factory=dict)  # used for the first time
+    notices: list[UserNotice] = field(default_factory=list)  # users that came or went, for who watches them
+    watching: list[Connection] = field(default_factory=list)
     pushes: list[Push] = field(default_factory=list)
     envelopes: dict[str, int] = field(default_factory=dict)  # stored, duplicate …: for the statistics
     removed_mail: int = 0

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Final, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
 
-from e2ee.errors import InvalidArgument, MalformedFrame, RefusalCode
-from e2ee.frames import PROTOCOL_VERSION, Challenge, Login, RefusedRequest, Welcome
-from e2ee.limits import FRAME_SIZE_MAX, LOGIN_SIZE_MAX
-from e2ee.wire import NONCE_SIZE, decode_client_frame, encode_frame
+from e2ee.errors import InvalidArgument
+from e2ee.limits import LOGIN_SIZE_MAX
 from store.relay import RelayStore
 
 from .connection import (
-    Arrived,
-    Ask,
-    Authorized,
-    Close,
-    Connection,
-    Ended,
-    Malformed,
-    Opened,
-    Send,
+    Announced,
     Stopping,
     Sweep,
-    SweepOn,
     Tick,
-    TooSlow,
     Woken,
 )
+from .conversations import Conversations
 from .core import RelayCore
-from .hooks import RelayHooks, Verdict, judge
+from .hooks import RelayHooks
 from .limits import RelayOptions
 from .monitoring import Answer, Monitor, is_loopback
-from .sockets import Gate, Socket
+from .sockets import Gate
 from .wakeups import WakeUps
 from .worker import Worker, in_store_thread
 
@@ -52,10 +37,10 @@ if TYPE_CHECKING:
 
     from websockets.http11 import Request, Response
 
-    from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
     from e2ee.ids import UserId
+    from store.relay import DeviceKey
 
-    from .connection import Output
+    from .hooks import Peer
     from .statistics import Statistics
 
 __all__ = ["Relay"]
@@ -101,9 +86,7 @@ class Relay:
         self._options = options or RelayOptions()
         self._hooks = hooks or RelayHooks()
         self._ssl = ssl
-        self._sockets: dict[Connection, Socket[ServerConnection]] = {}
-        self._asking: set[asyncio.Task[None]] = set()
-        self._opened = 0
+        self._conversations = Conversations(self._options, self._hooks)
         # Room for handshakes and health checks when all places are taken.
         self._gate = Gate(self._options.connections_max + self._options.strangers_max)
         self._stopping = False
@@ -148,17 +131,17 @@ class Relay:
             open_registration=options.open_registration is not False,
             asks=self._hooks.authorize is not None,
             may_send=self._hooks.may_send,
+            before_subscription=self._hooks.before_subscription,
         )
         self._monitor = Monitor(
             self._store, self._executor, self._core.statistics, public_metrics=options.public_metrics
         )
-        self._worker = Worker(self._core, options, self._executor, self._emit)
+        self._worker = Worker(self._core, options, self._executor, self._conversations.emit)
+        self._conversations.start(self._worker)
         self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._tick())]
         self._wake_ups: WakeUps | None = None
         if not self._store_url.startswith("sqlite"):  # there one worker is alone
-            self._wake_ups = WakeUps(
-                self._store, lambda devices: loop.call_soon_threadsafe(self._worker.put, Woken(devices))
-            )
+            self._wake_ups = WakeUps(self._store, lambda *told: loop.call_soon_threadsafe(self._woken, *told))
         await self._server.start_serving()
         _log.info("relay open", extra={"port": self._port, "tls": self._ssl is not None})
         return self
@@ -168,29 +151,46 @@ class Relay:
     ) -> None:
         """Close: nothing new is taken, what came is stored and answered, everybody is told, sockets are closed."""
         self._stopping = True
+        self._conversations.stop()
         loop = asyncio.get_running_loop()
         with suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain_s):
                 await self._worker.idle()
                 self._worker.put(Stopping())
                 await self._worker.idle()
-                writers = [socket.writer for socket in self._sockets.values() if socket.writer is not None]
-                await asyncio.gather(*writers, return_exceptions=True)
+                await self._conversations.written()
         self._gate.end_all()  # those that were told have closed by now; no others are waited for
         self._server.close()
         await self._server.wait_closed()
-        for task in (*self._tasks, *self._asking):
+        tasks = (*self._tasks, *self._conversations.asking)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._asking, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._wake_ups is not None:
             await loop.run_in_executor(self._executor, self._wake_ups.stop)
         await loop.run_in_executor(self._executor, self._store.close)
         self._executor.shutdown(wait=False)
         _log.info("relay closed", extra={"port": self._port})
 
+    def connected(self) -> list[Peer]:
+        """Who is logged in at this worker just now."""
+        return self._conversations.peers()
+
+    def disconnect(self, peer: Peer) -> None:
+        """Cut a connection. A client connects again by itself; its mail stays."""
+        self._conversations.disconnect(peer)
+
+    def write_raw(self, user_id: UserId, data: str | bytes, *, device_id: int | None = None) -> int:
+        """Send raw text or bytes, not encrypted, to a user's devices that are connected here, or to one of them.
+
+        Returns how many connections it goes to. Nothing is kept for those that are away. Raises InvalidArgument for
+        more than a frame may have.
+        """
+        return self._conversations.write_raw(user_id, data, device_id)
+
     async def _bind(self) -> Server:
         return await serve(
-            self._converse,
+            self._conversations.converse,
             self._host,
             self._port,
             ssl=self._ssl,
@@ -207,135 +207,11 @@ class Relay:
             start_serving=False,
         )
 
-    # In: from the socket to the core.
-
-    async def _converse(self, websocket: ServerConnection) -> None:
-        self._opened += 1
-        connection = Connection(self._opened, os.urandom(NONCE_SIZE), time.monotonic(), self._options)
-        socket = self._sockets[connection] = Socket(websocket, connection)
-        self._worker.put(Opened(connection), socket.inbox)
-        self._send(socket, Challenge((PROTOCOL_VERSION,), connection.nonce, ()))
-        try:
-            while True:
-                await self._receive(socket, await websocket.recv(decode=None))
-                await self._worker.room(socket.inbox)
-                while socket.outbox_size > OUTBOX_SIZE_MAX:
-                    socket.sent = asyncio.Event()
-                    await socket.sent.wait()
-        except ConnectionClosed:
-            pass
-        finally:
-            del self._sockets[connection]
-            self._worker.put(Ended(connection), socket.inbox)
-            if socket.writer is not None:
-                await asyncio.gather(socket.writer, return_exceptions=True)
-
-    async def _receive(self, socket: Socket[ServerConnection], message: str | bytes) -> None:
-        if self._stopping or socket.closing is not None:
-            return
-        hook = self._hooks.on_raw
-        if hook is not None and judge(partial(hook, socket.peer, message)) is Verdict.DROP:
-            return
-        if isinstance(message, str):
-            if socket.connection.session is None:  # R1.7: text is for hooks, and a stranger has none
-                self._worker.put(Malformed(socket.connection, "text before the login"), socket.inbox)
-            return
-        try:
-            frame = decode_client_frame(message)
-        except MalformedFrame as error:
-            self._worker.put(Malformed(socket.connection, str(error)), socket.inbox)
-            return
-        inbound = self._hooks.on_inbound
-        if inbound is not None and judge(partial(inbound, socket.peer, frame)) is Verdict.DROP:
-            self._dropped(socket, frame)
-            return
-        self._worker.put(Arrived(socket.connection, frame), socket.inbox)
-
-    def _dropped(self, socket: Socket[ServerConnection], frame: ClientFrame | UnknownFrame) -> None:
-        """Refuse what a filter dropped: who asks is not left waiting."""
-        request = None if isinstance(frame, Login) else getattr(frame, "request", None)
-        if request is not None and socket.connection.session is not None:
-            self._send(socket, RefusedRequest(request, RefusalCode.NOT_AUTHORIZED, None))
-
-    # Out: from the core to the socket.
-
-    def _emit(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            if isinstance(output, SweepOn):
-                self._worker.put(Sweep())
-                continue
-            socket = self._sockets.get(output.connection)
-            if socket is None:
-                continue
-            try:
-                self._pass_on(socket, output)
-            except Exception:  # noqa: BLE001 - a bug of ours costs one connection: the others' outputs follow
-                _log.exception("an output could not be sent", extra={"connection": socket.connection.number})
-                socket.websocket.transport.abort()
-
-    def _pass_on(self, socket: Socket[ServerConnection], output: Send | Close | Ask) -> None:
-        match output:
-            case Send(frame=frame):
-                if isinstance(frame, Welcome):
-                    socket.websocket.protocol.max_message_size = FRAME_SIZE_MAX
-                    _log.info("login", extra={"connection": socket.connection.number})
-                self._send(socket, frame)
-            case Close(frame=frame):
-                code = RefusalCode(frame.code).name.lower()
-                _log.info("closing", extra={"connection": socket.connection.number, "code": code})
-                self._send(socket, frame)
-                socket.closing = frame
-                if socket.writer is None:  # a filter has dropped the frame: the end is not for it to decide
-                    socket.writer = asyncio.create_task(self._write(socket))
-            case Ask(user_id=user_id, token=token):
-                task = asyncio.create_task(self._authorize(socket, user_id, token))
-                self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
-
-    def _send(self, socket: Socket[ServerConnection], frame: RelayFrame) -> None:
-        if socket.closing is not None:
-            return
-        hook = self._hooks.on_outbound
-        if hook is not None and judge(partial(hook, socket.peer, frame)) is Verdict.DROP:
-            return
-        data = encode_frame(frame)
-        socket.outbox.append(data)
-        socket.outbox_size += len(data)
-        if socket.writer is None:
-            socket.writer = asyncio.create_task(self._write(socket))
-
-    async def _write(self, socket: Socket[ServerConnection]) -> None:
-        websocket = socket.websocket
-        try:
-            while socket.outbox:
-                data = socket.outbox.popleft()
-                async with asyncio.timeout(self._options.write_age_max_s):
-                    await websocket.send(data)
-                socket.has_sent(len(data))
-            if socket.closing is not None:
-                going = socket.closing.code == RefusalCode.SHUTTING_DOWN
-                await websocket.close(CLOSE_GOING_AWAY if going else CLOSE_POLICY)
-        except TimeoutError:
-            # The reader takes nothing: its mail stays in the store, our memory is for the others.
-            _log.info("cut off", extra={"connection": socket.connection.number, "code": "too_slow"})
-            self._worker.put(TooSlow(socket.connection), socket.inbox)
-            websocket.transport.abort()
-        except ConnectionClosed:
-            pass
-        finally:
-            socket.writer = None
-            socket.discard()
-
-    async def _authorize(self, socket: Socket[ServerConnection], user_id: UserId, token: bytes | None) -> None:
-        allowed: bool | None = None
-        authorize = self._hooks.authorize
-        try:
-            if authorize is not None:
-                answer = authorize(user_id, token)
-                allowed = (await answer if isawaitable(answer) else answer) is True
-        except Exception:  # noqa: BLE001 - it is the application's: whatever it raises, nobody is let in
-            _log.exception("the hook authorize failed: the login is refused")
-        self._worker.put(Authorized(socket.connection, allowed), socket.inbox)
+    def _woken(self, devices: tuple[DeviceKey, ...], announcements: tuple[bytes, ...]) -> None:
+        if devices:
+            self._worker.put(Woken(devices))
+        if announcements:
+            self._worker.put(Announced(announcements))
 
     # Time, other workers, watchers.
 
@@ -354,7 +230,7 @@ class Relay:
     async def _request(self, websocket: ServerConnection, request: Request) -> Response | None:
         """Answer /health and /metrics; let everything at / become a WebSocket, if there is room."""
         path = request.path.partition("?")[0]
-        if path == "/" and not self._stopping and len(self._sockets) < self._options.connections_max:
+        if path == "/" and not self._stopping and self._conversations.count < self._options.connections_max:
             return None
         answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "no more connections\n")
         if path == "/metrics":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection
 
-__all__ = ["Gate", "Socket"]
+__all__ = ["Gate", "Socket", "peer_of"]
 
 _WebSocket = TypeVar("_WebSocket")
 
@@ -63,10 +63,7 @@ class Socket(Generic[_WebSocket]):
     @property
     def peer(self) -> Peer:
         """Who it is, for hooks."""
-        session = self.connection.session
-        if session is None:
-            return Peer(self.connection.number, None, None)
-        return Peer(self.connection.number, UserId(session.device.user_id), session.device.device_id)
+        return peer_of(self.connection)
 
     def has_sent(self, size: int) -> None:
         """Count *size* bytes as gone, and let who waits look again."""
@@ -79,3 +76,11 @@ class Socket(Generic[_WebSocket]):
         """Forget what was to be sent."""
         self.outbox.clear()
         self.has_sent(self.outbox_size)
+
+
+def peer_of(connection: Connection) -> Peer:
+    """Whose connection it is, for hooks; before the login is accepted, nobody's."""
+    session = connection.session
+    if session is None:
+        return Peer(connection.number, None, None)
+    return Peer(connection.number, UserId(session.device.user_id), session.device.device_id)

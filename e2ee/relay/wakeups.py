@@ -21,9 +21,9 @@ WAIT_S: Final = 1.0  # of one look at the listener, so that the thread ends soon
 
 
 class WakeUps:
-    """Calls *tell*, in its own thread, with the devices of every unit that any worker has committed."""
+    """Calls *tell*, in its own thread, with the devices and announcements of what any worker has committed."""
 
-    def __init__(self, store: RelayStore, tell: Callable[[tuple[DeviceKey, ...]], object]) -> None:
+    def __init__(self, store: RelayStore, tell: Callable[[tuple[DeviceKey, ...], tuple[bytes, ...]], object]) -> None:
         self._store = store
         self._tell = tell
         self._stopped = threading.Event()
@@ -41,8 +41,9 @@ class WakeUps:
                 with self._store.listen() as listener:
                     while not self._stopped.is_set():
                         devices = listener.wait(WAIT_S)
-                        if devices:
-                            self._tell(tuple(devices))
+                        announcements = listener.take_announcements()
+                        if devices or announcements:
+                            self._tell(tuple(devices), tuple(announcements))
             except StoreUnavailable:
                 _log.warning("wake-ups of other workers are lost: polling until the database answers again")
                 self._stopped.wait(WAIT_S)

@@ -29,6 +29,11 @@ _ADD_USER: Final = Statement(
     "users",
     "INSERT INTO users (user_id, identity_key, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
 )
+_USERS_AFTER: Final = Forms(
+    "users",
+    "SELECT user_id FROM users WHERE user_id > ? ORDER BY user_id LIMIT ?",
+    'SELECT user_id FROM users WHERE user_id COLLATE "C" > %s ORDER BY user_id COLLATE "C" LIMIT %s',
+)
 _REMOVE_USER: Final = Statement("users", "DELETE FROM users WHERE user_key = ?")
 _REMOVE_SEATS: Final = Statement("group_seats", "DELETE FROM group_seats WHERE user_id = ?")
 
@@ -205,6 +210,10 @@ class Users:
         known = self.find(user_id)
         same = known is not None and known.identity_key == identity_key
         return Registration.KNOWN if same else Registration.OTHER_IDENTITY
+
+    def after(self, user_id: str, limit: int) -> list[str]:
+        """The first *limit* user ids behind *user_id*, byte by byte."""
+        return [row[0] for row in self._transaction.rows(_USERS_AFTER, user_id, limit)]
 
     def devices(self, user: User) -> list[Device]:
         """All devices of a user, whether they have uploaded prekeys or not."""

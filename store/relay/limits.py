@@ -60,5 +60,6 @@ GROUP_ENTRIES_READ_MAX: Final = 256  # entries in one answer
 
 # Work.
 SWEEP_ROWS_MAX: Final = 1_000  # rows of each table removed in one unit: bounds how long others wait for the lock
+ANNOUNCEMENT_SIZE_MAX: Final = 5 * 1024  # bytes: 7 kB in the text that PostgreSQL passes on
 CONNECTIONS: Final = 4  # of one worker to PostgreSQL, one for each unit open at a time; SQLite has one
 STALLED_UNIT_MS: Final = 10_000  # after which PostgreSQL rolls back a worker that has stopped in a unit: others wait

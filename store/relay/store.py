@@ -64,6 +64,13 @@ class RelayUnit:
         """The time of the unit, in seconds since 1970."""
         return self._transaction.now
 
+    def announce(self, data: bytes) -> None:
+        """Pass *data*, at most 5 KiB, on to every listener of every worker, this one's too, if the unit is committed.
+
+        On SQLite nothing is passed on: there is one worker.
+        """
+        self._transaction.announce(data)
+
     def exclusive(self) -> None:
         """Wait until no other worker writes, and let none until this unit ends.
 
@@ -153,6 +160,11 @@ class RelayStore:
             engine.dispose()
             raise
         return cls(engine, location, NoOwnership(), clock)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other workers may be on the same tables."""
+        return self._location.dialect is Dialect.POSTGRESQL
 
     @contextmanager
     def begin(self) -> Iterator[RelayUnit]:

@@ -13,6 +13,8 @@ from store.database import Dialect, Statement
 from store.driver_cursor import DriverCursor
 from store.errors import InvalidUse, StaleWriter, StoreError
 
+from .limits import ANNOUNCEMENT_SIZE_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -30,6 +32,8 @@ WRITE_LOCK: Final = 0x52454C41
 
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({WRITE_LOCK}, hashtext(current_schema()))"
 # The payload is the device only; the channel is the schema, which is the relay.
+# What is no number is an announcement. Its text is bounded: PostgreSQL takes less than 8,000 bytes.
+_ANNOUNCE: Final = "SELECT pg_notify(current_schema(), 'a' || encode(%s, 'base64'))"
 _NOTIFY: Final = "SELECT pg_notify(current_schema(), device::text) FROM unnest(%s::bigint[]) device"
 
 
@@ -52,6 +56,7 @@ class Transaction:
         self._failure: StoreError | None = None
         self.now = now  # seconds since 1970, the same for the whole unit
         self.woken: set[DeviceKey] = set()  # devices to be told of at the commit
+        self._announced: list[bytes] = []
 
     def exclusive(self) -> None:
         """Let no other worker write mailboxes, rosters or accounts until this unit ends; wait for those that do.
@@ -129,12 +134,20 @@ class Transaction:
         """Tell every worker of these devices when, and only if, the unit is committed."""
         self.woken.update(device_keys)
 
+    def announce(self, data: bytes) -> None:
+        """Pass *data* on to every worker when, and only if, the unit is committed. On SQLite there is only one."""
+        require(len(data) <= ANNOUNCEMENT_SIZE_MAX, f"an announcement has at most {ANNOUNCEMENT_SIZE_MAX} bytes")
+        if self._postgresql:
+            self._announced.append(data)
+
     def finish(self) -> None:
         """Do what comes last; the caller commits."""
         if self._failure is not None:
             raise InvalidUse("the unit failed before: it can only be rolled back") from self._failure
         if self.woken and self._postgresql:
             self._run(DriverCursor.query, _NOTIFY, (sorted(self.woken),))
+        for data in self._announced:
+            self._run(DriverCursor.query, _ANNOUNCE, (data,))
 
     def leave(self) -> None:
         """Refuse further calls."""

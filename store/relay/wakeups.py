@@ -7,9 +7,10 @@ connection that broke) are made up for by polling `Mailboxes.waiting`.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from store.errors import StoreUnavailable
 
@@ -23,12 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener", "LocalListener", "ServerListener"]
 
+_ANNOUNCEMENT: Final = "a"  # begins the payload of one; that of a wake-up is a number
+
 
 class Listener(Protocol):
     """Hears of devices from the moment it was made. Use it from one thread; a context manager."""
 
     def wait(self, timeout_s: float) -> list[DeviceKey]:
         """Return the devices told of since the last call, each once; wait up to *timeout_s* for the first."""
+
+    def take_announcements(self) -> list[bytes]:
+        """Return what was announced (`RelayUnit.announce`) up to the last `wait`, in order; it is not given again."""
 
     def close(self) -> None:
         """Hear no more."""
@@ -61,6 +67,10 @@ class LocalListener:
         except Empty:
             return sorted(told)
 
+    def take_announcements(self) -> list[bytes]:
+        """As `Listener` says: there is no other worker to announce anything."""
+        return []
+
     def close(self) -> None:
         """As `Listener` says."""
         self._forget(self)
@@ -82,6 +92,7 @@ class ServerListener:
         self._connection.exec_driver_sql(f'LISTEN "{schema}"')  # a name that `parse_url` has let through
         # SQLAlchemy has no call for notifications: psycopg's own connection has.
         self._driver = self._connection.connection.driver_connection
+        self._announcements: list[bytes] = []
 
     def wait(self, timeout_s: float) -> list[DeviceKey]:
         """As `Listener` says."""
@@ -92,7 +103,14 @@ class ServerListener:
             more = list(self._driver.notifies(timeout=0)) if first else []
         except Exception as cause:
             raise StoreUnavailable("the connection that listened is gone: make another listener, and poll") from cause
-        return sorted({DeviceKey(int(notice.payload)) for notice in (*first, *more)})
+        payloads = [notice.payload for notice in (*first, *more)]
+        self._announcements += [b64decode(one[1:]) for one in payloads if one.startswith(_ANNOUNCEMENT)]
+        return sorted({DeviceKey(int(one)) for one in payloads if not one.startswith(_ANNOUNCEMENT)})
+
+    def take_announcements(self) -> list[bytes]:
+        """As `Listener` says."""
+        taken, self._announcements = self._announcements, []
+        return taken
 
     def close(self) -> None:
         """As `Listener` says."""

@@ -246,7 +246,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_its_mail_is_kept() -> 
         async with wire(relay.url) as slow:
             await slow.log_in(bob)
             slow.websocket.transport.pause_reading()
-            (ours,) = [one for one in relay._sockets.values() if one.peer.user_id == "b1"]
+            (ours,) = [one for one in relay._conversations._sockets.values() if one.peer.user_id == "b1"]
             async with asyncio.timeout(20):
                 await ours.websocket.wait_closed()
             slow.websocket.transport.abort()

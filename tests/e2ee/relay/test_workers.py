@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from e2ee.errors import RefusalCode
-from e2ee.frames import Drained, Ping, Pong, Removed, RemoveDevice
+from e2ee.frames import (
+    Done,
+    Drained,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    Removed,
+    RemoveDevice,
+    Subscribe,
+    UserNotice,
+    UserNotices,
+    WatchUsers,
+)
 from e2ee.relay.limits import RelayOptions
 from e2ee.relay.server import Relay
 from tests.support import postgres
@@ -110,3 +123,42 @@ async def test_what_wake_ups_missed_is_found_by_polling(store: str) -> None:
         await asyncio.to_thread(second._wake_ups.stop)
         await a.submitted(alice, bob, b"nobody told")
         assert [one.body for one in await b.mail(1)] == [b"nobody told"]
+
+
+async def test_what_is_published_at_one_worker_is_heard_once_by_the_subscribers_of_all(store: str) -> None:
+    alice, bob, carol = Device("alice"), Device("bob"), Device("carol")
+    async with (
+        Relay(store=store) as first,
+        Relay(store=store) as second,
+        wire(first.url) as a,
+        wire(first.url) as b,
+        wire(second.url) as c,
+    ):
+        await a.log_in(alice)
+        for line, device in ((b, bob), (c, carol)):
+            await line.log_in(device)
+            await line.send(Subscribe(0, 1, "news"))
+            await line.one(Done)
+        for _ in range(3):
+            await a.send(Publish(0, 1, "news", bytes(4096)))
+        for line in (b, c):
+            for _ in range(3):
+                assert await line.one(Published) == Published("news", "alice", 1, bytes(4096))
+            await line.send(Ping(0, 2))
+            await line.one(Pong)
+            assert not any(isinstance(one, Published) for one in line.kept)
+
+
+async def test_who_watches_the_directory_hears_of_users_of_other_workers(store: str) -> None:
+    options = RelayOptions(directory=True)
+    async with (
+        Relay(store=store, options=options) as first,
+        Relay(store=store, options=options) as second,
+        wire(first.url) as a,
+        wire(second.url) as b,
+    ):
+        await a.log_in(Device("alice"))
+        await a.send(WatchUsers(0, 1, on=True))
+        assert await a.one(UserNotices) == UserNotices((UserNotice("alice", exists=True),))
+        await b.log_in(Device("bob"))
+        assert await a.one(UserNotices) == UserNotices((UserNotice("bob", exists=True),))
