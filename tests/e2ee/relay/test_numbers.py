@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from sqlalchemy import event
 
 from e2ee.errors import RefusalCode
 from e2ee.frames import Acknowledge, Outcome, RefusedRequest, Submitted, Uploaded, Welcome
@@ -83,11 +82,14 @@ def test_the_store_is_not_asked_about_numbers_that_are_new() -> None:
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
     asked: list[str] = []
 
-    @event.listens_for(desk.store._engine, "before_cursor_execute")
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+    def note(statement: str) -> None:
         if "FROM submissions" in statement:
             asked.append(statement)
 
+    with desk.store._engine.connect() as connection:  # the only one to a database in memory
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.set_trace_callback(note)
     frames: list[ClientFrame] = [alice.device.submit(bob.device, b"1", b"2") for _ in range(3)]
     alice.send(*frames)
     assert asked == []
