@@ -34,6 +34,7 @@ from e2ee.ids import UserId
 from . import devices, login, prekeys, submit
 from .audience import watch
 from .connection import Ask, Close, Connection, Output, Phase, Send, Session
+from .group_arrivals import GroupArrivals
 from .plan import Plan, Step, refuse_submit
 from .refusal import closing
 
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from store.relay import RelayUnit
 
     from .audience import Audience
-    from .hooks import MaySend
+    from .group_arrivals import GroupRefusal
+    from .hooks import MayCreateGroup, MaySend
     from .limits import RelayOptions
     from .statistics import Statistics
 
@@ -52,7 +54,7 @@ __all__ = ["Arrivals"]
 class Arrivals:
     """Turns frames into replies, where nothing has to be stored, and into steps of a transaction."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the relay was told, all but the first three by name
         self,
         names: frozenset[str],
         options: RelayOptions,
@@ -61,6 +63,7 @@ class Arrivals:
         open_registration: bool,
         asks: bool,
         may_send: MaySend | None,
+        may_create_group: MayCreateGroup | None,
         audience: Audience,
         shared: bool,
     ) -> None:
@@ -70,6 +73,7 @@ class Arrivals:
         self._open_registration = open_registration
         self._asks = asks
         self._may_send = may_send
+        self._groups = GroupArrivals(options, may_send, may_create_group)
         self._audience = audience
         self._shared = shared  # among workers, each with its own connections
         self._destinations: set[str] = set()
@@ -152,7 +156,10 @@ class Arrivals:
             case Acknowledge():
                 return None
             case AppendEntry() | GetGroupLog() | GetGroupDevices() | SubmitGroup():
-                self._refuse(connection, RefusedRequest(frame.request, RefusalCode.UNKNOWN_REQUEST, None), outputs)
+                taken = self._groups.take(connection, session, frame, now)
+                if isinstance(taken, Step):
+                    return taken
+                self._refuse(connection, taken, outputs)
                 return None
             case Submit():
                 return self._submit(connection, session, frame, outputs, now)
@@ -253,7 +260,7 @@ class Arrivals:
         self._destinations.add(frame.user_id)
         return Step(connection, partial(submit.submit, connection, session, frame))
 
-    def _refuse(self, connection: Connection, frame: RefusedRequest | Submitted, outputs: list[Output]) -> None:
+    def _refuse(self, connection: Connection, frame: Submitted | GroupRefusal, outputs: list[Output]) -> None:
         code = frame.code if isinstance(frame, RefusedRequest) else frame.refusal
         if code is not None:
             self._statistics.refusals[RefusalCode(code).name.lower()] += 1

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, assert_never
 
 from e2ee.errors import MalformedFrame, RefusalCode
-from e2ee.frames import Closing, RefusedRequest, Submitted
+from e2ee.frames import Closing, GroupDevices, GroupLog, GroupSubmitted, RefusedRequest, Submitted
 from store.errors import StaleWriter, StoreUnavailable
 
 from . import mail
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from store.relay import DeviceKey, RelayStore, RelayUnit
 
-    from .hooks import BeforeSubscription, MaySend
+    from .hooks import BeforeSubscription, MayCreateGroup, MaySend
 
 __all__ = ["RelayCore"]
 
@@ -72,6 +72,7 @@ class RelayCore:
         open_registration: bool = True,
         asks: bool = False,
         may_send: MaySend | None = None,
+        may_create_group: MayCreateGroup | None = None,
         before_subscription: BeforeSubscription | None = None,
     ) -> None:
         self.statistics = Statistics()
@@ -85,6 +86,7 @@ class RelayCore:
             open_registration=open_registration,
             asks=asks,
             may_send=may_send,
+            may_create_group=may_create_group,
             audience=self._audience,
             shared=store.shared,
         )
@@ -231,6 +233,7 @@ class RelayCore:
             step.run(plan, unit)
             ended |= {one.connection for one in plan.outputs[before:] if isinstance(one, Close)}
         mail.store(plan, unit)
+        mail.record(plan, unit)
         if plan.acknowledged:
             mail.acknowledge(plan, unit)
         mail.push(plan, unit, self._options)
@@ -256,9 +259,8 @@ class RelayCore:
             connection.low_told = False
         for connection in plan.told_low:
             connection.low_told = True
-        for accepted in plan.accepted:
-            connection = accepted.connection
-            connection.submitted = max(connection.submitted, *(one.number for one in accepted.submissions), 0)
+        for connection, number in plan.submitted.items():
+            connection.submitted = max(connection.submitted, number)
         self._end(plan, outputs)
         for key, number in plan.acknowledged.items():
             if key in self._by_device:
@@ -328,7 +330,13 @@ class RelayCore:
 
     def _count_refusal(self, reply: Send) -> None:
         match reply.frame:
-            case RefusedRequest(code=int(code)) | Submitted(refusal=int(code)):
+            case (
+                RefusedRequest(code=int(code))
+                | Submitted(refusal=int(code))
+                | GroupLog(refusal=int(code))
+                | GroupDevices(refusal=int(code))
+                | GroupSubmitted(refusal=int(code))
+            ):
                 self.statistics.refusals[RefusalCode(code).name.lower()] += 1
             case _:
                 pass

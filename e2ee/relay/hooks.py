@@ -19,6 +19,7 @@ __all__ = [
     "Authorize",
     "BeforeSubscription",
     "Inbound",
+    "MayCreateGroup",
     "MaySend",
     "OnConnect",
     "OnDisconnect",
@@ -53,6 +54,7 @@ class Peer:
 
 Authorize: TypeAlias = Callable[[UserId, bytes | None], bool | Awaitable[bool]]
 MaySend: TypeAlias = Callable[[UserId, UserId], bool]
+MayCreateGroup: TypeAlias = Callable[[UserId], bool]
 BeforeSubscription: TypeAlias = Callable[[UserId, str], bool]
 OnSubscription: TypeAlias = Callable[["Peer", str], object]
 OnConnect: TypeAlias = Callable[["Peer"], object]
@@ -66,14 +68,17 @@ Outbound: TypeAlias = Callable[[Peer, RelayFrame], Verdict]
 class RelayHooks:
     """An application's own rules.
 
-    `may_send` and `before_subscription` are called in the relay's store thread, between transactions, all others in
-    the event loop. None may block: all connections wait for it.
+    `may_send`, `may_create_group` and `before_subscription` are called in the relay's store thread, between
+    transactions, all others in the event loop. None may block: all connections wait for it.
     """
 
     # (user, token) once the signature of a login has verified: whether the user may come in. May be a coroutine.
     authorize: Authorize | None = None
-    # (from, to) for every Submit to another user: False refuses it with NOT_AUTHORIZED.
+    # (from, to) for every Submit to another user, and for every invitation to a group: False refuses it with
+    # NOT_AUTHORIZED. A message to a group is not asked about: its members have joined or accepted.
     may_send: MaySend | None = None
+    # (user) for every new group: False refuses it with NOT_AUTHORIZED.
+    may_create_group: MayCreateGroup | None = None
     # (user, channel or mask) for every Subscribe: False refuses it with NOT_AUTHORIZED.
     before_subscription: BeforeSubscription | None = None
     # After a subscription began, or ended: asked for, or with its connection.

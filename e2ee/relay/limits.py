@@ -62,6 +62,7 @@ class RelayOptions:
     envelopes_burst: int = 20_000  # what a client has queued in a day offline
     requests_per_s: float = 20.0  # of one connection, submissions apart: an upload of 100 keys costs 20 ms
     requests_burst: int = 200
+    group_joins_per_minute: int = 30  # joins and acceptances of one group: every member keys every device that comes
     one_time_keys_per_asker: int = 60  # devices a minute and user; beyond it bundles come without one-time keys
     one_time_keys_to_strangers: int = 50  # an hour and device, to askers who share no group with its user
     low_prekeys: int = 20  # one-time keys left at which a connected device is told

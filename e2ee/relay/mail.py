@@ -16,9 +16,9 @@ from .plan import Plan, Push
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["acknowledge", "frames", "push", "store"]
+__all__ = ["OUTCOMES", "acknowledge", "frames", "push", "record", "store"]
 
-_OUTCOMES = {
+OUTCOMES = {
     Stored.STORED: Outcome.STORED,
     Stored.DUPLICATE: Outcome.DUPLICATE,
     Stored.FULL: Outcome.FULL,
@@ -29,25 +29,30 @@ _CONTENT_MAX = FRAME_SIZE_MAX - ENVELOPES_PER_FRAME_MAX * DELIVERY_OVERHEAD
 
 
 def store(plan: Plan, unit: RelayUnit) -> None:
-    """Put the mail of all steps into the mailboxes at once, and make the replies."""
+    """Put the mail of all steps so far into the mailboxes at once, and make the replies.
+
+    What writes into mailboxes by itself calls this first: nothing overtakes what came before it in the batch.
+    """
     outcomes = unit.mailboxes.append(plan.mail)
     for envelope, outcome in zip(plan.mail, outcomes, strict=True):
-        plan.envelopes[outcome.value] = plan.envelopes.get(outcome.value, 0) + 1
-        if outcome is Stored.STORED:
-            plan.touched.add(envelope.recipient)
-    highest: dict[DeviceKey, int] = {}
+        plan.count(outcome, envelope.recipient)
     for accepted in plan.accepted:
         position = accepted.first
         told: list[tuple[Outcome, ...]] = []
         for submission in accepted.submissions:
             end = position + len(submission.envelopes)
-            told.append(tuple(_OUTCOMES[outcome] for outcome in outcomes[position:end]))
+            told.append(tuple(OUTCOMES[outcome] for outcome in outcomes[position:end]))
             position = end
-            sender = plan.mail[end - 1].sender.key
-            highest[sender] = max(submission.number, highest.get(sender, 0))
         plan.reply(accepted.connection, Submitted(accepted.request, tuple(told), accepted.refusal, None, None))
-    for device, number in highest.items():
-        unit.devices.advance(device, submission_number=number)
+    plan.mail.clear()
+    plan.accepted.clear()
+
+
+def record(plan: Plan, unit: RelayUnit) -> None:
+    """Note the submission numbers that were used."""
+    for connection, number in plan.submitted.items():
+        if connection.session is not None:
+            unit.devices.advance(connection.session.device.key, submission_number=number)
     unit.submissions.record(plan.numbers)
 
 

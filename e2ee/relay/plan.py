@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from e2ee.frames import DeviceChange, RelayFrame, Submission, Submitted, UserNotice
-from store.relay import Delivery, Device, DeviceKey, Envelope, RelayUnit
+from store.relay import Delivery, Device, DeviceKey, Envelope, Outcome, RelayUnit
 
 from .connection import Connection, Output, Send, Session
 
@@ -43,7 +43,7 @@ class Accepted:
     connection: Connection
     request: int
     submissions: tuple[Submission, ...]  # those accepted
-    first: int  # position in `Plan.mail`
+    first: int  # position in `Plan.mail` as it is until the next `mail.store`
     refusal: RefusalCode | None  # of the one behind them
 
 
@@ -71,9 +71,9 @@ class Plan:
     gone: dict[DeviceKey, RefusalCode] = field(default_factory=dict)
     uploaded: set[Connection] = field(default_factory=set)
     told_low: set[Connection] = field(default_factory=set)
-    mail: list[Envelope] = field(default_factory=list)
-    recipients: list[DeviceKey] = field(default_factory=list)
+    mail: list[Envelope] = field(default_factory=list)  # not stored yet, as are those accepted not answered
     accepted: list[Accepted] = field(default_factory=list)
+    submitted: dict[Connection, int] = field(default_factory=dict)  # highest number accepted
     numbers: dict[tuple[DeviceKey, int], bytes] = field(default_factory=dict)  # used for the first time
     notices: list[UserNotice] = field(default_factory=list)  # users that came or went, for who watches them
     watching: list[Connection] = field(default_factory=list)
@@ -88,6 +88,16 @@ class Plan:
     def reply(self, connection: Connection, frame: RelayFrame) -> None:
         """Send *frame* once this is committed."""
         self.outputs.append(Send(connection, frame))
+
+    def count(self, outcome: Outcome, recipient: DeviceKey) -> None:
+        """Note what became of one envelope."""
+        self.envelopes[outcome.value] = self.envelopes.get(outcome.value, 0) + 1
+        if outcome is Outcome.STORED:
+            self.touched.add(recipient)
+
+    def submit(self, connection: Connection, number: int) -> None:
+        """Note that the submission of this number is accepted."""
+        self.submitted[connection] = max(number, self.submitted.get(connection, 0))
 
     def acknowledge(self, device: DeviceKey, number: int) -> None:
         """Remove the device's mail up to *number* at the end of the transaction."""

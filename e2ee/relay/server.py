@@ -131,6 +131,7 @@ class Relay:
             open_registration=options.open_registration is not False,
             asks=self._hooks.authorize is not None,
             may_send=self._hooks.may_send,
+            may_create_group=self._hooks.may_create_group,
             before_subscription=self._hooks.before_subscription,
         )
         self._monitor = Monitor(

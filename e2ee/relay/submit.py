@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .connection import Connection, Session
 
-__all__ = ["check_submit", "submit"]
+__all__ = ["check_submit", "is_its_own", "known_numbers", "submit"]
 
 
 def check_submit(frame: Submit) -> None:
@@ -54,9 +54,9 @@ def submit(connection: Connection, session: Session, frame: Submit, plan: Plan, 
     first = len(plan.mail)
     accepted: list[Submission] = []
     refusal: RefusalCode | None = None
-    known = _known(connection, session, frame, unit)
+    known = known_numbers(connection, session, [one.number for one in frame.submissions], unit)
     for submission in frame.submissions:
-        if not _is_its_own(connection, session, submission, known, plan):
+        if not is_its_own(connection, session, submission.number, _digest(submission), known, plan):
             refusal = RefusalCode.ROLLED_BACK
             break
         accepted.append(submission)
@@ -80,27 +80,31 @@ def _difference(listed: Sequence[Device], known: Sequence[DeviceRef]) -> DeviceC
     return DeviceChange(missing, extra) if missing or extra else None
 
 
-def _known(connection: Connection, session: Session, frame: Submit, unit: RelayUnit) -> dict[int, bytes]:
-    """What the numbers of *frame* stood for before. The store is asked only for numbers that are not the highest."""
-    earlier = [one.number for one in frame.submissions if one.number <= connection.submitted]
+def known_numbers(
+    connection: Connection, session: Session, numbers: Sequence[int], unit: RelayUnit
+) -> dict[int, bytes]:
+    """What *numbers* stood for before. The store is asked only for those that are not the highest."""
+    earlier = [number for number in numbers if number <= connection.submitted]
     return unit.submissions.known(session.device.key, earlier) if earlier else {}
 
 
-def _is_its_own(
-    connection: Connection, session: Session, submission: Submission, known: dict[int, bytes], plan: Plan
+def is_its_own(
+    connection: Connection, session: Session, number: int, digest: bytes, known: dict[int, bytes], plan: Plan
 ) -> bool:
     """Note what the number stands for, or tell that it stood for something else before (R4.11).
 
     A repetition is accepted too: its envelopes are duplicates by their ids.
     """
-    if submission.number in session.lost_submissions:
+    if number in session.lost_submissions:
         return False
-    key = (session.device.key, submission.number)
-    digest = _digest(submission)
-    before = plan.numbers.get(key, known.get(submission.number))
-    if before is None and submission.number > connection.submitted - SUBMISSIONS_REMEMBERED:
+    key = (session.device.key, number)
+    before = plan.numbers.get(key, known.get(number))
+    if before is not None and before != digest:
+        return False
+    if before is None and number > connection.submitted - SUBMISSIONS_REMEMBERED:
         plan.numbers[key] = digest
-    return before is None or before == digest
+    plan.submit(connection, number)
+    return True
 
 
 def _digest(submission: Submission) -> bytes:

@@ -35,7 +35,6 @@ _USERS_AFTER: Final = Forms(
     'SELECT user_id FROM users WHERE user_id COLLATE "C" > %s ORDER BY user_id COLLATE "C" LIMIT %s',
 )
 _REMOVE_USER: Final = Statement("users", "DELETE FROM users WHERE user_key = ?")
-_REMOVE_SEATS: Final = Statement("group_seats", "DELETE FROM group_seats WHERE user_id = ?")
 
 _DEVICE: Final = "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id"
 _OWNED: Final = "FROM devices d JOIN users u ON u.user_key = d.user_key"
@@ -220,9 +219,10 @@ class Users:
         return [Device(*row) for row in self._transaction.rows(_OF_USER, user.key)]
 
     def replace_identity(self, user_id: str, identity_key: bytes) -> list[Device]:
-        """Bind the id to another key; what was the old key's is removed: devices, mail, prekeys, group seats.
+        """Bind the id to another key; what was the old key's is removed: devices, mail, prekeys.
 
-        Returns the devices removed. The log of a group keeps what it says: it is signed.
+        Returns the devices removed. The roster of a group keeps what its log says; a seat is its key's, so the new
+        one has none.
         """
         require(len(identity_key) == limits.IDENTITY_KEY_SIZE, "an identity key has 33 bytes")
         removed = self.remove(user_id)
@@ -237,6 +237,5 @@ class Users:
             return []
         removed = self.devices(user)
         self._devices.remove(removed)
-        self._transaction.change(_REMOVE_SEATS, user_id)
         self._transaction.change(_REMOVE_USER, user.key)
         return removed

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +13,7 @@ from store.errors import TooLarge
 
 from . import limits
 from .transaction import Forms, require
-from .values import Appended, Conflict, Device, Entry, EntryRefused, GroupHead, Seat
+from .values import Appended, Conflict, Device, DeviceKey, Entry, EntryRefused, GroupHead, Seat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,8 +32,9 @@ _ADD: Final = Statement(
     "ON CONFLICT DO NOTHING",
 )
 _SWAP: Final = Statement(
-    "groups", "UPDATE groups SET number = number + 1, hash = ?, epoch = ? WHERE group_id = ? AND number = ?"
+    "groups", "UPDATE groups SET number = number + 1, hash = ?, epoch = ?, kind = ? WHERE group_id = ? AND number = ?"
 )
+_RETIRE: Final = Statement("groups", "UPDATE groups SET name = ? WHERE group_id = ?")
 _REMOVE: Final = Statement("groups", "DELETE FROM groups WHERE group_id = ?")
 _ADD_ENTRY: Final = Statement(
     "group_entries",
@@ -46,35 +48,53 @@ _ENTRIES: Final = Statement(
     "group_entries",
     "SELECT number, entry, hash FROM group_entries WHERE group_id = ? AND number > ? AND number <= ? ORDER BY number",
 )
+_RECENT: Final = Statement(
+    "group_entries",
+    "SELECT entry, stored_at FROM (SELECT number, entry, stored_at FROM group_entries WHERE group_id = ? "
+    "ORDER BY number DESC LIMIT ?) newest WHERE stored_at > ? ORDER BY number DESC",
+)
 _SEAT: Final = Statement(
     "group_seats",
     "INSERT INTO group_seats (group_id, user_id, identity_key, role) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (group_id, user_id) DO UPDATE SET identity_key = excluded.identity_key, role = excluded.role",
 )
 _UNSEAT: Final = Statement("group_seats", "DELETE FROM group_seats WHERE group_id = ? AND user_id = ?")
+_UNSEAT_ALL: Final = Statement("group_seats", "DELETE FROM group_seats WHERE group_id = ?")
+_TAKEN: Final = Statement(
+    "group_seats", "SELECT user_id, identity_key, role FROM group_seats WHERE group_id = ? AND user_id = ?"
+)
 _ROSTER: Final = Statement(
     "group_seats", "SELECT user_id, identity_key, role FROM group_seats WHERE group_id = ? ORDER BY user_id"
 )
 # A seat is its key's: a user who has another identity by now has no devices in the group.
 _SEATED: Final = (
-    "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id FROM group_seats s "
+    "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id, s.role FROM group_seats s "
     "JOIN users u ON u.user_id = s.user_id AND u.identity_key = s.identity_key "
     "JOIN devices d ON d.user_key = u.user_key WHERE s.group_id = ?"
 )
 _SEATED_DEVICES: Final = Statement("group_seats", _SEATED)
 _LISTED_DEVICES: Final = Statement(
     "group_seats",
-    f"{_SEATED} AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) ORDER BY u.user_id, d.device_id",
+    f"{_SEATED} AND s.role < {limits.INVITED} AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) "
+    "ORDER BY u.user_id, d.device_id",
 )
-_OF_USER: Final = Statement("group_seats", "SELECT group_id FROM group_seats WHERE user_id = ? ORDER BY group_id")
+_OF_USER: Final = Statement(
+    "group_seats",
+    "SELECT s.group_id FROM group_seats s JOIN users u ON u.user_id = s.user_id AND u.identity_key = s.identity_key "
+    f"WHERE s.user_id = ? AND s.role < {limits.INVITED} ORDER BY s.group_id",
+)
+_SHARING: Final = (
+    "SELECT other.user_id, max((SELECT count(*) FROM group_seats s WHERE s.group_id = mine.group_id "
+    f"AND s.role < {limits.INVITED})) FROM group_seats mine "
+    "JOIN users me ON me.user_id = mine.user_id AND me.identity_key = mine.identity_key "
+    "JOIN group_seats other ON other.group_id = mine.group_id "
+    "JOIN users you ON you.user_id = other.user_id AND you.identity_key = other.identity_key "
+    f"WHERE mine.role < {limits.INVITED} AND other.role < {limits.INVITED} AND mine.user_id = "
+)
 _SHARED: Final = Forms(
     "group_seats",
-    "SELECT other.user_id, max((SELECT count(*) FROM group_seats s WHERE s.group_id = mine.group_id)) "
-    "FROM group_seats mine JOIN group_seats other ON other.group_id = mine.group_id "
-    "WHERE mine.user_id = ? AND other.user_id IN (SELECT value FROM json_each(?)) GROUP BY other.user_id",
-    "SELECT other.user_id, max((SELECT count(*) FROM group_seats s WHERE s.group_id = mine.group_id)) "
-    "FROM group_seats mine JOIN group_seats other ON other.group_id = mine.group_id "
-    "WHERE mine.user_id = %s AND other.user_id = ANY(%s::text[]) GROUP BY other.user_id",
+    f"{_SHARING}? AND other.user_id IN (SELECT value FROM json_each(?)) GROUP BY other.user_id",
+    f"{_SHARING}%s AND other.user_id = ANY(%s::text[]) GROUP BY other.user_id",
 )
 
 
@@ -102,7 +122,7 @@ class Groups:
         self._seat(group_id, [creator])
         return GroupHead(group_id, name, kind, 0, entry_hash, epoch)
 
-    def append(
+    def append(  # noqa: PLR0913 - what an entry means, all by name
         self,
         group_id: bytes,
         entry: Entry,
@@ -112,12 +132,15 @@ class Groups:
         kind: int,
         seats: Sequence[Seat] = (),
         removed: Collection[str] = (),
+        told: Collection[str] = (),
+        group_kind: int | None = None,
     ) -> Appended | Conflict | EntryRefused:
         """Add the entry if its number is the next one, and put it into the mailboxes of old and new members.
 
         *seats* are taken (or changed), those of the users *removed* are given up; *kind* is the
-        envelopes'. A device whose mailbox is full misses the entry there and reads it from the log.
-        Raises TooLarge. Whatever is not `Appended` has changed nothing.
+        envelopes', *group_kind* the group's from now on if it is another. Of who is or was only invited,
+        the users *told* get the entry too. A device whose mailbox is full misses the entry there and
+        reads it from the log. Raises TooLarge. Whatever is not `Appended` has changed nothing.
         """
         _check_entry(entry.entry, entry.hash)
         _check_seats(seats)
@@ -130,23 +153,36 @@ class Groups:
             return Conflict(head, tuple(self.entries(group_id, after=min(entry.number - 1, head.number))))
         if entry.number >= limits.GROUP_ENTRIES_MAX:
             return EntryRefused.LOG_FULL
-        seated = {seat.user_id for seat in self.roster(group_id)}
+        seated = {seat.user_id for seat in self.roster(group_id) if seat.role < limits.INVITED}
         # Leaving is never refused, whatever the limit is by then.
-        grown = len((seated | {seat.user_id for seat in seats}) - set(removed))
+        grown = len((seated | {seat.user_id for seat in seats if seat.role < limits.INVITED}) - set(removed))
         if grown > limits.GROUP_MEMBERS_MAX and grown > len(seated):
             return EntryRefused.TOO_MANY_MEMBERS
-        before = self._devices(_SEATED_DEVICES, group_id)
-        transaction.change(_SWAP, entry.hash, epoch, group_id, head.number)
+        reached = self.reached(group_id, told)
+        after = replace(
+            head,
+            number=entry.number,
+            hash=entry.hash,
+            epoch=epoch,
+            kind=head.kind if group_kind is None else group_kind,
+        )
+        transaction.change(_SWAP, entry.hash, epoch, after.kind, group_id, head.number)
         transaction.change(_ADD_ENTRY, group_id, entry.number, entry.entry, entry.hash, transaction.now)
         for user_id in removed:
             transaction.change(_UNSEAT, group_id, user_id)
         self._seat(group_id, [seat for seat in seats if seat.user_id not in removed])
-        devices = {device.key: device for device in (*before, *self._devices(_SEATED_DEVICES, group_id))}
+        devices = reached | self.reached(group_id, told)
         # The hash makes an id that no other entry has, so a mailbox holds each entry once.
         envelope_id = entry.hash[: limits.ID_SIZE]
         outcomes = self._mailboxes.fan_out(actor, devices, envelope_id=envelope_id, kind=kind, body=entry.entry)
-        after = GroupHead(group_id, head.name, head.kind, entry.number, entry.hash, epoch)
         return Appended(after, tuple(zip(devices.values(), outcomes, strict=True)))
+
+    def retire(self, group_id: bytes) -> None:
+        """End a group: nobody has a seat, and its name is free. Its id stays taken, and its log readable."""
+        self._transaction.exclusive()
+        # Longer than a name may be: nobody can have chosen it.
+        self._transaction.change(_RETIRE, group_id.hex() * 5, group_id)
+        self._transaction.change(_UNSEAT_ALL, group_id)
 
     def head(self, group_id: bytes) -> GroupHead | None:
         """The group as it is now; None if there is none.
@@ -177,15 +213,28 @@ class Groups:
         return [Entry(*row) for row in self._transaction.rows(_ENTRIES, group_id, after, last)] if found else []
 
     def roster(self, group_id: bytes) -> list[Seat]:
-        """The seats, in order of user id."""
+        """The seats and invitations as the log has them, in order of user id.
+
+        Also of users who have another identity key by now, or are gone: they are in the log until an entry takes
+        them out, and have no devices in the group.
+        """
         return [Seat(*row) for row in self._transaction.rows(_ROSTER, group_id)]
+
+    def seat(self, group_id: bytes, user_id: str) -> Seat | None:
+        """One user's seat or invitation; None if there is none."""
+        row = self._transaction.row(_TAKEN, group_id, user_id)
+        return None if row is None else Seat(*row)
+
+    def recent(self, group_id: bytes, *, since: float, count_max: int) -> list[tuple[bytes, float]]:
+        """Of the *count_max* newest entries those stored after *since*, and when each was; the newest first."""
+        return [(row[0], row[1]) for row in self._transaction.rows(_RECENT, group_id, count_max, since)]
 
     def devices(self, group_id: bytes) -> list[Device]:
         """The devices that a message to the group goes to: all of the members' that have uploaded prekeys.
 
         In order of user and device id: what the digest of an upload is compared with.
         """
-        return self._devices(_LISTED_DEVICES, group_id)
+        return [Device(*row[:5]) for row in self._transaction.rows(_LISTED_DEVICES, group_id)]
 
     def of_user(self, user_id: str) -> list[bytes]:
         """The ids of the groups in which a user has a seat."""
@@ -203,8 +252,13 @@ class Groups:
         self._transaction.exclusive()
         self._transaction.change(_REMOVE, group_id)
 
-    def _devices(self, statement: Statement, group_id: bytes) -> list[Device]:
-        return [Device(*row) for row in self._transaction.rows(statement, group_id)]
+    def reached(self, group_id: bytes, told: Collection[str] = ()) -> dict[DeviceKey, Device]:
+        """The devices that get an entry: of all members, and of those invited who are to be told."""
+        return {
+            row[0]: Device(*row[:5])
+            for row in self._transaction.rows(_SEATED_DEVICES, group_id)
+            if row[5] < limits.INVITED or row[2] in told
+        }
 
     def _seat(self, group_id: bytes, seats: Sequence[Seat]) -> None:
         for seat in seats:

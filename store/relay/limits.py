@@ -54,6 +54,7 @@ ASKER_WINDOW_S: Final = 60  # over which one-time keys are counted for each aski
 TARGET_WINDOW_S: Final = _HOUR_S  # over which one-time keys taken by strangers are counted for each device
 
 # Groups.
+INVITED: Final = 128  # roles from here on are invitations: no seat, no messages, and only the entries about them
 GROUP_MEMBERS_MAX: Final = 1_000  # seats
 GROUP_ENTRIES_MAX: Final = 100_000  # entries of one log
 GROUP_ENTRIES_READ_MAX: Final = 256  # entries in one answer

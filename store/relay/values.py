@@ -212,7 +212,7 @@ class Seat:
 
     user_id: str
     identity_key: bytes
-    role: int  # the caller's, 0 to 255
+    role: int  # the caller's, 0 to 127; from 128 on (`limits.INVITED`) an invitation, to that role less 128
 
 
 @dataclass(frozen=True, slots=True)

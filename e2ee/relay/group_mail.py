@@ -1,0 +1,130 @@
+"""Messages to groups: one body for every device of every member, made for the group as it is now (R7.6 to R7.8)."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from e2ee.errors import MalformedFrame, RefusalCode
+from e2ee.frames import (
+    EnvelopeKind,
+    GetGroupDevices,
+    GroupDevices,
+    GroupMiss,
+    GroupSubmitted,
+    SubmitGroup,
+)
+from e2ee.groups import device_digest
+from e2ee.limits import GROUP_DEVICES_MAX, GROUP_ENTRIES_PER_FRAME_MAX
+from store.relay import Outcome
+from store.relay.limits import DIGEST_SIZE
+
+from . import mail
+from .rosters import DELETED, member_devices
+from .submit import is_its_own, known_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from e2ee.frames import GroupSubmission, MemberDevices
+    from store.relay import Device, GroupHead, RelayUnit
+
+    from .connection import Connection, Session
+    from .plan import Plan
+
+__all__ = ["check_group_submit", "refuse_group_submit", "submit_group", "tell_devices"]
+
+
+def check_group_submit(frame: SubmitGroup) -> None:
+    """Check what the parts of a SubmitGroup say of each other (R7.7). Raises MalformedFrame."""
+    if any(one.number >= following.number for one, following in pairwise(frame.messages)):
+        raise MalformedFrame("the numbers of submissions rise")
+    if len({one.envelope_id for one in frame.messages}) != len(frame.messages):
+        raise MalformedFrame("two messages have one envelope id")
+
+
+def refuse_group_submit(
+    request: int,
+    code: RefusalCode,
+    *,
+    entries: tuple[bytes, ...] = (),
+    members: tuple[MemberDevices, ...] = (),
+    wait_ms: int | None = None,
+) -> GroupSubmitted:
+    """The reply to a SubmitGroup of which nothing was stored."""
+    return GroupSubmitted(request, 0, (), code, entries, members, wait_ms)
+
+
+def tell_devices(connection: Connection, session: Session, frame: GetGroupDevices, plan: Plan, unit: RelayUnit) -> None:
+    """Tell a member the devices that its messages go to."""
+    head, others = _others(session, frame.group_id, unit)
+    if head is None:
+        plan.reply(connection, GroupDevices(frame.request, RefusalCode.UNKNOWN_GROUP, 0, 0, ()))
+        return
+    plan.reply(connection, GroupDevices(frame.request, None, head.epoch, head.number, member_devices(others)))
+
+
+def submit_group(connection: Connection, session: Session, frame: SubmitGroup, plan: Plan, unit: RelayUnit) -> None:
+    """Store messages for all other devices of the group, or refuse them with what the sender has to know."""
+    if not (connection.registered or connection in plan.uploaded):
+        plan.reply(connection, refuse_group_submit(frame.request, RefusalCode.NOT_REGISTERED))
+        return
+    unit.exclusive()  # no entry slips between the look at the epoch and the commit
+    head, others = _others(session, frame.group_id, unit)
+    if head is None:
+        refusal = refuse_group_submit(frame.request, RefusalCode.UNKNOWN_GROUP)
+    elif frame.epoch != head.epoch or frame.log_number > head.number:
+        since = unit.groups.entries(head.group_id, after=frame.log_number, count_max=GROUP_ENTRIES_PER_FRAME_MAX)
+        entries = tuple(one.entry for one in since)
+        refusal = refuse_group_submit(frame.request, RefusalCode.GROUP_CHANGED, entries=entries)
+    elif frame.digest is not None and frame.digest != device_digest(members := member_devices(others)):
+        refusal = refuse_group_submit(frame.request, RefusalCode.DEVICES_CHANGED, members=members)
+    else:
+        mail.store(plan, unit)  # keys that this batch has for members are ahead of the messages
+        refusal = _fan_out(connection, session, frame, others, plan, unit)
+    plan.reply(connection, refusal)
+
+
+def _others(session: Session, group_id: bytes, unit: RelayUnit) -> tuple[GroupHead | None, list[Device]]:
+    """The group and its devices but this one; no group unless this is a device of a member."""
+    head = unit.groups.head(group_id)
+    if head is None or head.kind == DELETED:
+        return None, []
+    devices = unit.groups.devices(group_id)
+    others = [device for device in devices if device.key != session.device.key]
+    return (head, others) if len(others) < len(devices) else (None, [])
+
+
+def _fan_out(
+    connection: Connection,
+    session: Session,
+    frame: SubmitGroup,
+    others: Sequence[Device],
+    plan: Plan,
+    unit: RelayUnit,
+) -> GroupSubmitted:
+    known = known_numbers(connection, session, [one.number for one in frame.messages], unit)
+    keys = [device.key for device in others]
+    missed: list[GroupMiss] = []
+    for position, message in enumerate(frame.messages):
+        digest = _digest(frame.group_id, message)
+        if not is_its_own(connection, session, message.number, digest, known, plan):
+            return GroupSubmitted(frame.request, position, tuple(missed), RefusalCode.ROLLED_BACK, (), (), None)
+        outcomes = unit.mailboxes.fan_out(
+            session.device,
+            keys,
+            envelope_id=message.envelope_id,
+            kind=EnvelopeKind.SENDER_KEY,
+            body=frame.group_id + message.body,
+        )
+        for device, outcome in zip(others, outcomes, strict=True):
+            plan.count(outcome, device.key)
+            if outcome in (Outcome.FULL, Outcome.GONE) and len(missed) < GROUP_DEVICES_MAX:
+                missed.append(GroupMiss(position, device.user_id, device.device_id, mail.OUTCOMES[outcome]))
+    return GroupSubmitted(frame.request, len(frame.messages), tuple(missed), None, (), (), None)
+
+
+def _digest(group_id: bytes, message: GroupSubmission) -> bytes:
+    """What tells one submission to a group from another under the same number: the group and the envelope id."""
+    return sha256(group_id + message.envelope_id).digest()[:DIGEST_SIZE]

@@ -1,0 +1,184 @@
+"""Logs of groups: entries are verified, judged by the membership before them, and put into every member's mailbox.
+
+Rules R7.1 to R7.5 and R7.9 to R7.12 of `docs/protocol.md`. The relay makes no entry and knows no member that the log
+does not name. Whether the identity key that an entry names for its subject is that user's it leaves to the members:
+it can be wrong only about somebody, never let somebody in, since who accepts does so with a key of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from e2ee.codec import decode_array
+from e2ee.errors import RefusalCode
+from e2ee.frames import EnvelopeKind, GetGroupLog, GroupLog
+from e2ee.groups import EntryRefused, Membership, Operation
+from e2ee.groups.entry import SIGNATURE_SIZE
+from e2ee.limits import GROUP_ENTRIES_PER_FRAME_MAX
+from store import relay as stored
+from store.relay import Appended, Conflict, Entry, GroupHead, Seat
+from store.relay.limits import ID_SIZE
+
+from . import mail
+from .rosters import DELETED, changed_seats, membership, readable
+
+if TYPE_CHECKING:
+    from e2ee.groups import GroupEntry
+    from store.relay import RelayUnit
+
+    from .connection import Connection, Session
+    from .limits import RelayOptions
+    from .plan import Plan
+
+__all__ = ["append", "read_log", "refuse_log"]
+
+_JOINING: Final = (Operation.JOIN, Operation.ACCEPT)
+_OPERATION: Final = 6  # its place in an entry
+JOINS_WINDOW_S: Final = 60.0  # over which joins are counted
+
+
+def refuse_log(request: int, code: RefusalCode, *, wait_ms: int | None = None) -> GroupLog:
+    """The reply to an entry or a question of which there is nothing more to say."""
+    return GroupLog(request, None, 0, code, (), wait_ms)
+
+
+def append(
+    connection: Connection,
+    session: Session,
+    options: RelayOptions,
+    request: int,
+    entry: GroupEntry,
+    plan: Plan,
+    unit: RelayUnit,
+) -> None:
+    """Append a verified entry of the user who is logged in, or say why not; a repetition is accepted again."""
+    unit.exclusive()  # what is read from here on is what the entry is appended to
+    user = unit.users.find(session.device.user_id)
+    if user is None or user.identity_key != session.identity_key:
+        plan.gone[session.device.key] = RefusalCode.NOT_AUTHORIZED
+        return
+    mail.store(plan, unit)
+    head = unit.groups.head(entry.group_id)
+    if head is not None and _is_stored(entry, unit):
+        plan.reply(connection, GroupLog(request, entry.group_id, head.number, None, (), None))
+    elif entry.operation is Operation.CREATE:
+        _create(connection, session, request, entry, plan, unit)
+    elif head is None or (last := readable(session, head, unit)) is None:
+        plan.reply(connection, refuse_log(request, RefusalCode.UNKNOWN_GROUP))
+    elif entry.number != head.number + 1:
+        since = _entries(unit, head.group_id, min(entry.number, head.number + 1), last)
+        plan.reply(connection, GroupLog(request, head.group_id, head.number, RefusalCode.GROUP_CHANGED, since, None))
+    else:
+        plan.reply(connection, _follow(session, options, request, entry, head, plan, unit))
+
+
+def read_log(connection: Connection, session: Session, frame: GetGroupLog, plan: Plan, unit: RelayUnit) -> None:
+    """Answer with entries from the one asked for on, as many as fit and whoever asks may read."""
+    head = None
+    if frame.group_id is not None:
+        head = unit.groups.head(frame.group_id)
+    elif frame.name is not None:
+        head = unit.groups.named(frame.name)
+    last = None if head is None else readable(session, head, unit)
+    if head is None or last is None:
+        plan.reply(connection, refuse_log(frame.request, RefusalCode.UNKNOWN_GROUP))
+        return
+    entries = _entries(unit, head.group_id, frame.start, last)
+    plan.reply(connection, GroupLog(frame.request, head.group_id, last, None, entries, None))
+
+
+def _entries(unit: RelayUnit, group_id: bytes, start: int, last: int) -> tuple[bytes, ...]:
+    """The log from *start* to at most *last*."""
+    if start > last:
+        return ()
+    count_max = min(GROUP_ENTRIES_PER_FRAME_MAX, last - start + 1)
+    return tuple(one.entry for one in unit.groups.entries(group_id, after=start - 1, count_max=count_max))
+
+
+def _is_stored(entry: GroupEntry, unit: RelayUnit) -> bool:
+    """Whether the log has this very entry: its reply was lost, and it came again (R4.14)."""
+    found = unit.groups.entries(entry.group_id, after=entry.number - 1, count_max=1)
+    return bool(found) and found[0] == Entry(entry.number, entry.data, entry.hash)
+
+
+def _create(
+    connection: Connection, session: Session, request: int, entry: GroupEntry, plan: Plan, unit: RelayUnit
+) -> None:
+    try:
+        group = Membership.start(entry)
+    except EntryRefused:
+        plan.reply(connection, refuse_log(request, RefusalCode.ENTRY_REFUSED))
+        return
+    creator = Seat(entry.actor, entry.actor_key, int(entry.role))
+    made = unit.groups.create(group.group_id, group.name, group.kind, entry.data, entry.hash, creator=creator)
+    if isinstance(made, stored.EntryRefused):
+        plan.reply(connection, refuse_log(request, RefusalCode.GROUP_NAME_TAKEN))
+        return
+    devices = unit.groups.reached(group.group_id)
+    outcomes = unit.mailboxes.fan_out(
+        session.device, devices, envelope_id=entry.hash[:ID_SIZE], kind=EnvelopeKind.GROUP_ENTRY, body=entry.data
+    )
+    for key, outcome in zip(devices, outcomes, strict=True):
+        plan.count(outcome, key)
+    plan.reply(connection, GroupLog(request, group.group_id, 0, None, (), None))
+
+
+def _follow(
+    session: Session,
+    options: RelayOptions,
+    request: int,
+    entry: GroupEntry,
+    head: GroupHead,
+    plan: Plan,
+    unit: RelayUnit,
+) -> GroupLog:
+    """Append an entry that has the next number, if it follows from the log."""
+    try:
+        after = membership(head, unit.groups.roster(head.group_id)).apply(entry)
+    except EntryRefused:
+        return refuse_log(request, RefusalCode.ENTRY_REFUSED)
+    if entry.operation in _JOINING:
+        wait_ms = _join_wait(head, options, unit)
+        if wait_ms:
+            return refuse_log(request, RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
+    seats, removed = changed_seats(entry, after)
+    over = after.deleted
+    appended = unit.groups.append(
+        head.group_id,
+        Entry(entry.number, entry.data, entry.hash),
+        epoch=after.epoch,
+        actor=session.device,
+        kind=EnvelopeKind.GROUP_ENTRY,
+        seats=seats,
+        removed=removed,
+        # Who is invited, or was, sees the entries about the invitation; the end of the group is one.
+        told=after.invited.keys() | {entry.subject} if over else {entry.subject},
+        group_kind=DELETED if over else int(after.kind),
+    )
+    match appended:
+        case stored.EntryRefused():
+            return refuse_log(request, RefusalCode.GROUP_FULL)
+        case Conflict():  # not under the lock
+            return refuse_log(request, RefusalCode.GROUP_CHANGED)
+        case Appended(outcomes=outcomes):
+            for device, outcome in outcomes:
+                plan.count(outcome, device.key)
+    if over:
+        unit.groups.retire(head.group_id)
+    return GroupLog(request, head.group_id, entry.number, None, (), None)
+
+
+def _join_wait(head: GroupHead, options: RelayOptions, unit: RelayUnit) -> int:
+    """Milliseconds until somebody may join or accept: everybody keys everybody who does. 0: now.
+
+    Counted in the log, so that it holds for all workers together.
+    """
+    since = unit.now - JOINS_WINDOW_S
+    recent = [
+        stored_at
+        for entry, stored_at in unit.groups.recent(head.group_id, since=since, count_max=GROUP_ENTRIES_PER_FRAME_MAX)
+        if decode_array(entry[:-SIGNATURE_SIZE])[_OPERATION] in _JOINING
+    ]
+    if len(recent) < options.group_joins_per_minute:
+        return 0
+    return int((recent[options.group_joins_per_minute - 1] - since) * 1000) + 1
