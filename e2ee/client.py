@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
 
 from store import ClientStore, open_identity
 
 from .carrier import WebSocketCarrier, relay_name
 from .channel_calls import ChannelCalls
+from .client_account import AccountCalls
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
 from .ids import parse_user_id
 from .limits import CONTENT_SIZE_MAX, TOKEN_SIZE_MAX
+from .options import ClientOptions
 from .reading import EventReader
-from .shell import Shell, Surroundings
+from .shell import Shell
+from .surroundings import Surroundings
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
     from .carrier import Carrier
     from .events import DirectMessage, Event
     from .ids import MessageId, UserId
-    from .options import ClientOptions
+    from .trust import Policies, Policy
+    from .writer import Worker
 
 __all__ = ["Client", "Content"]
 
@@ -44,15 +49,17 @@ Content: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO
 """What can be sent: text, bytes, or a binary file object, read from its present position and not closed."""
 
 
-class Client(ChannelCalls):
+class Client(AccountCalls, ChannelCalls):
     """One device of the user *user_id*, made on first use.
 
     *relay* is the relay's address (``wss://…``), *store* a SQLAlchemy URL of SQLite or PostgreSQL, sealed under
     *passphrase* or the key of *key_provider*. Another device of the user has a *device_id* of its own and an
     *identity*, the export of the first, with its *identity_passphrase*. *token* goes to the relay's own rules, over TLS
     only; *ssl* is the TLS context. ``ws://`` to another machine needs *allow_cleartext*. An application that has a
-    connection of its own gives a *carrier*; *relay* is then what logins are signed for. Closing waits up to *drain_s*
-    for what was sent. Raises InvalidArgument and InvalidUserId.
+    connection of its own gives a *carrier*; *relay* is then what logins are signed for. *policy* says what happens
+    with identity keys of others: an `IdentityPolicy`, a function of your own, or `Policies` for each direction. Many
+    clients of one process may share the threads of a *worker*. Closing waits up to *drain_s* for what was sent.
+    Raises InvalidArgument and InvalidUserId.
 
     All calls belong to the event loop of the ``async with``. What ends a client (ClientEnded) is raised by
     `connected`, by the next event, and by every later call.
@@ -73,7 +80,9 @@ class Client(ChannelCalls):
         identity: bytes | None = None,
         identity_passphrase: str | None = None,
         carrier: Carrier | None = None,
+        policy: Policy | Policies | None = None,
         options: ClientOptions | None = None,
+        worker: Worker | None = None,
         drain_s: float = DRAIN_S,
         surroundings: Surroundings | None = None,
     ) -> None:
@@ -93,10 +102,12 @@ class Client(ChannelCalls):
         self._token = token
         self._identity = identity
         self._identity_passphrase = identity_passphrase
-        self._options = options
+        self._options = options if policy is None else replace(options or ClientOptions(), identities=policy)
+        self._worker = worker
         self._drain_s = drain_s
         self._surroundings = Surroundings() if surroundings is None else surroundings
         self._shell: Shell | None = None  # None: not opened yet
+        self._engine: Engine | None = None
         self._reader: EventReader | None = None
         self._receiving: EventReader | None = None  # the reader of `receive`
 
@@ -104,7 +115,7 @@ class Client(ChannelCalls):
         """Open the store and begin to connect. Raises the store's errors, InvalidArgument for another's store."""
         if self._shell is not None:
             raise InvalidArgument("a client is opened once: make another")
-        self._shell = Shell(self._carrier, self._surroundings)
+        self._shell = Shell(self._carrier, self._surroundings, self._worker)
         await self._shell.open(self._open_engine)
         return self
 
@@ -115,7 +126,10 @@ class Client(ChannelCalls):
         await self._open().close(self._drain_s)
 
     async def connected(self, timeout_s: float | None = None) -> None:
-        """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, and ClientEnded."""
+        """Wait until the relay has accepted the login and has prekeys of this device: others can write to it now.
+
+        Raises TimeoutError with the last reason, and ClientEnded.
+        """
         await self._open().wait_connected(timeout_s)
 
     async def send(self, to: str, content: Content) -> MessageId:
@@ -179,7 +193,7 @@ class Client(ChannelCalls):
             identity = exported.identity
         store = ClientStore.open(self._store, passphrase=self._passphrase, key_provider=self._key_provider)
         try:
-            return Engine.open(
+            self._engine = Engine.open(
                 store,
                 self.user_id,
                 self.device_id,
@@ -191,6 +205,7 @@ class Client(ChannelCalls):
         except BaseException:
             store.close()
             raise
+        return self._engine
 
 
 async def _read(content: Content) -> str | bytes:

@@ -16,19 +16,29 @@ from .codec import decode_array, encode_array, integer, items, octets, optional,
 from .errors import MalformedFrame
 from .frames import DEVICE_ID_MAX
 from .ids import MESSAGE_ID_SIZE
-from .limits import CONTENT_SIZE_MAX, COUNTER_MAX, ENVELOPE_SIZE_MAX, RECEIPT_RANGES_MAX, RETRY_ENVELOPES_MAX
+from .limits import (
+    CONTENT_SIZE_MAX,
+    COUNTER_MAX,
+    ENVELOPE_SIZE_MAX,
+    READ_COPY_MESSAGES_MAX,
+    RECEIPT_RANGES_MAX,
+    RETRY_ENVELOPES_MAX,
+)
 
 __all__ = [
     "Content",
     "ContentKind",
     "Destination",
+    "ReadCopy",
     "Receipt",
     "ReceiptState",
     "RetryRequest",
     "decode_content",
+    "decode_read_copy",
     "decode_receipt",
     "decode_retry_request",
     "encode_content",
+    "encode_read_copy",
     "encode_receipt",
     "encode_retry_request",
 ]
@@ -46,7 +56,7 @@ class ContentKind(IntEnum):
     DATA = 2  # bytes, from the application
     RECEIPT = 3  # a `Receipt`
     SENT_COPY = 4  # from another device of the same user: the content as it was sent, itself encoded
-    READ_COPY = 5  # from another device of the same user: what it has read
+    READ_COPY = 5  # a `ReadCopy`, from another device of the same user
     RETRY_REQUEST = 6  # a `RetryRequest`
     GONE = 7  # message ids that cannot be sent again
     SENDER_KEY = 8  # a distribution message
@@ -94,6 +104,14 @@ class Receipt:
     device_id: int  # which of the sender's devices sent them
     group_id: bytes | None  # of which conversation: a group's, or the direct one
     ranges: tuple[tuple[int, int], ...]  # first and last, ascending
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCopy:
+    """What another own device has read: messages of one sender."""
+
+    sender_user_id: str
+    message_ids: tuple[bytes, ...]  # 16 bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +164,7 @@ _receipt = record(
     items(_range, RECEIPT_RANGES_MAX, 1),
 )
 _retry_request = record(RetryRequest, items(octets(MESSAGE_ID_SIZE, MESSAGE_ID_SIZE), RETRY_ENVELOPES_MAX, 1))
+_read_copy = record(ReadCopy, user, items(octets(MESSAGE_ID_SIZE, MESSAGE_ID_SIZE), READ_COPY_MESSAGES_MAX, 1))
 _text_body = text(CONTENT_SIZE_MAX)
 
 
@@ -198,9 +217,20 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 
 def decode_receipt(body: bytes) -> Receipt:
-    """Decode the body of a RECEIPT or READ_COPY. Raises MalformedFrame."""
+    """Decode the body of a RECEIPT. Raises MalformedFrame."""
     receipt: Receipt = _receipt(decode_array(body))
     return receipt
+
+
+def encode_read_copy(copy: ReadCopy) -> bytes:
+    """Encode the body of a READ_COPY."""
+    return encode_array(copy)
+
+
+def decode_read_copy(body: bytes) -> ReadCopy:
+    """Decode the body of a READ_COPY. Raises MalformedFrame."""
+    copy: ReadCopy = _read_copy(decode_array(body))
+    return copy
 
 
 def encode_retry_request(request: RetryRequest) -> bytes:

@@ -3,6 +3,10 @@
     E2eeError
     ├── InvalidUserId           not a user id: correct it
     ├── InvalidArgument         a bug in the caller: wrong type, size or state
+    ├── IdentityError           about identity keys of `user`: `identities` has those that matter
+    │   ├── UnknownIdentity     the user has not shown this key, or none at all (also an InvalidArgument)
+    │   ├── SeveralIdentities   several keys wait for a decision: name one (also an InvalidArgument)
+    │   └── VerificationFailed  the safety number is not that of any key of the user: do not trust it
     ├── MalformedFrame          bytes from the other end of a connection are not a frame: the connection is closed
     ├── Refused                 the relay said no: `code` says why, `code.next_step` what to do
     ├── ConnectionEnded         the carrier is gone: the client reconnects by itself
@@ -11,6 +15,7 @@
         ├── NotAuthorized       the relay does not let this user in
         ├── OpenElsewhere       the same device connected again
         ├── StoreRolledBack     the store is older than what the relay has seen of it
+        ├── AccountGone         the account was deleted by this client
         └── StoreGone           the store was lost, is corrupt or does not answer
 
 Texts name what is wrong, never contents, keys or tokens.
@@ -21,9 +26,11 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
+    "AccountGone",
     "ClientEnded",
     "ConnectionEnded",
     "E2eeError",
+    "IdentityError",
     "InvalidArgument",
     "InvalidUserId",
     "MalformedFrame",
@@ -31,9 +38,12 @@ __all__ = [
     "OpenElsewhere",
     "RefusalCode",
     "Refused",
+    "SeveralIdentities",
     "StoreGone",
     "StoreRolledBack",
+    "UnknownIdentity",
     "UserIdTaken",
+    "VerificationFailed",
 ]
 
 
@@ -111,6 +121,30 @@ class InvalidArgument(E2eeError, ValueError):
     """The caller passed a wrong type, size or state: correct the call."""
 
 
+class IdentityError(E2eeError):
+    """Something about the identity keys of a user."""
+
+    def __init__(self, text: str, user: str, identities: tuple[bytes, ...] = ()) -> None:
+        super().__init__(text)
+        self.user = user
+        self.identities = identities  # 33 bytes each; which, the type says
+
+
+class UnknownIdentity(IdentityError, InvalidArgument):
+    """The user has not shown this key (``identities`` has those it has shown), or has shown none at all."""
+
+
+class SeveralIdentities(IdentityError, InvalidArgument):
+    """The user has shown the keys in ``identities``, and nobody has decided about them: say which one is meant."""
+
+
+class VerificationFailed(IdentityError):
+    """The safety number belongs to none of ``identities``, the keys that the user has shown.
+
+    Somebody may stand between. Nothing was changed; do not trust a key before the numbers agree.
+    """
+
+
 class MalformedFrame(E2eeError):
     """Bytes from the other end are not a frame: say so once, and close the connection."""
 
@@ -146,6 +180,10 @@ class OpenElsewhere(ClientEnded):
 
 class StoreRolledBack(ClientEnded):
     """The relay has seen later numbers of this device: the store was restored or cloned (messaging section 4)."""
+
+
+class AccountGone(ClientEnded):
+    """The account was deleted, at the relay and here: open another client to begin anew."""
 
 
 class StoreGone(ClientEnded):

@@ -41,4 +41,5 @@ REPLY_AGE_MAX_S: Final = 30.0  # seconds to wait for a reply before the connecti
 REQUESTS_OPEN_MAX: Final = 64  # unanswered requests of one connection: bounds both ends' memory
 UNACKNOWLEDGED_DELIVERIES_MAX: Final = 256  # pushed and not yet acknowledged: the window of a slow reader
 RECEIPT_RANGES_MAX: Final = 512  # in one control message: what a mailbox with gaps may need
+READ_COPY_MESSAGES_MAX: Final = 200  # message ids in one copy of read marks: 3 kB
 RETRY_ENVELOPES_MAX: Final = 200  # asked for at once (messaging section 9)

@@ -18,13 +18,16 @@ from typing import Final, assert_never
 from .errors import InvalidArgument, MalformedFrame, RefusalCode
 from .frames import (
     PROTOCOL_VERSION,
+    AccountDeleted,
     Acknowledge,
     AppendEntry,
     Bundles,
     Challenge,
     ClientFrame,
     Closing,
+    DeleteAccount,
     Deliver,
+    DeviceList,
     Done,
     Drained,
     GetBundles,
@@ -33,6 +36,8 @@ from .frames import (
     GroupDevices,
     GroupLog,
     GroupSubmitted,
+    IdentityReplaced,
+    ListDevices,
     Login,
     LowPreKeys,
     Ping,
@@ -43,6 +48,7 @@ from .frames import (
     RelayFrame,
     Removed,
     RemoveDevice,
+    ReplaceIdentity,
     Reply,
     Request,
     Submit,
@@ -94,6 +100,9 @@ _REPLY_TO: Final[dict[type[Request], type[Reply]]] = {
     Unsubscribe: Done,
     Publish: Done,
     WatchUsers: Done,
+    DeleteAccount: AccountDeleted,
+    ReplaceIdentity: IdentityReplaced,
+    ListDevices: DeviceList,
 }
 _HEARTBEAT: Final = Ping(0, 0)  # this very value: what the link asks on its own account
 
@@ -283,6 +292,9 @@ class Link:
                 | GroupDevices()
                 | GroupSubmitted()
                 | Done()
+                | AccountDeleted()
+                | IdentityReplaced()
+                | DeviceList()
                 | RefusedRequest()
             ):
                 self._reply(frame, now)

@@ -8,7 +8,7 @@ from typing import Final
 
 from .errors import InvalidArgument
 from .limits import PREKEYS_PER_UPLOAD_MAX
-from .trust import IdentityPolicy
+from .trust import IdentityPolicy, Policies, Policy
 
 __all__ = ["ClientOptions", "InboxMode"]
 
@@ -27,13 +27,14 @@ class InboxMode(Enum):
 class ClientOptions:
     """The choices of one client. Raises InvalidArgument for values out of range."""
 
-    identities: IdentityPolicy = IdentityPolicy.TRUST_ON_FIRST_USE
+    identities: Policy | Policies = IdentityPolicy.TRUST_ON_FIRST_USE  # `Client(policy=…)` says the same
     receipts: bool = True  # whether this device tells senders that their messages arrived, or were read
     inbox: InboxMode = InboxMode.KEEP
     one_time_prekeys: int = PREKEYS_PER_UPLOAD_MAX  # of each kind, to be kept at the relay
     rotate_on_join: bool = False  # a new sender key when somebody joins, too; without it newcomers read no past either
 
     def __post_init__(self) -> None:
+        Policies.of(self.identities)
         if type(self.one_time_prekeys) is not int or not 1 <= self.one_time_prekeys <= PREKEYS_PER_UPLOAD_MAX:
             raise InvalidArgument(f"one to {PREKEYS_PER_UPLOAD_MAX} one-time prekeys are kept at the relay")
 

@@ -55,22 +55,32 @@ class EventReader:
 
     async def _next(self) -> Event:
         shell = self._shell
+        if self._batch and shell.is_open:
+            return await self._take_prefetched()
         if self._unacknowledged is not None and shell.is_open:
             event = self._unacknowledged
             await shell.perform(lambda engine: engine.acknowledge_event(event))
             self._unacknowledged = None
         while shell.is_open:
             changed = shell.changed.next
-            if self._batch or await self._read():
-                durable = self._batch.popleft()
-                if self._on_next:
-                    self._unacknowledged = durable
-                return durable
+            if await self._read():
+                return self._taken()  # counted by the step that found it
             live = shell.take_live()
             if live is not None:
                 return live
             await changed.wait()
         raise StopAsyncIteration
+
+    async def _take_prefetched(self) -> DurableEvent:
+        """Take an event that was read with one before it: it counts as handed out only now."""
+        event, before = self._batch[0], self._unacknowledged
+        await self._shell.perform(lambda engine: engine.hand_out(event, before))
+        return self._taken()
+
+    def _taken(self) -> DurableEvent:
+        event = self._batch.popleft()
+        self._unacknowledged = event if self._on_next else None
+        return event
 
     async def _read(self) -> bool:
         """Fetch what has come into the inbox since it was last found empty; return whether there was something."""

@@ -9,46 +9,45 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from random import SystemRandom
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
-from store import Full, StoreCorrupt, StoreForked, StoreLost, StoreNewer, TooLarge
+from store import Full, TooLarge
 
+from .answers import Answers
 from .backoff import BackOff
 from .beside import Beside
 from .connection import Connection
-from .errors import ClientEnded, E2eeError, InvalidArgument, StoreGone
+from .errors import ClientEnded, ConnectionEnded, E2eeError, InvalidArgument, StoreGone
 from .events import ClientFault, ConnectionFailed, Disconnected
 from .frames import Published, UserNotices
+from .guard import guarded
 from .link_events import Challenged, LinkDown, LinkUp, Pushed, RawReceived, Replied
+from .surroundings import Surroundings
+from .wakeup import WakeUp
 from .writer import Signal, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .carrier import Carrier
-    from .connection import Timer, Timers
+    from .connection import Timers
     from .events import LiveEvent
+    from .frames import ClientFrame, Reply
     from .ids import MessageId
     from .link_events import LinkEvent
     from .steps import EngineSteps, Output
+    from .writer import Worker
 
 __all__ = ["Shell", "Surroundings"]
 
 # Ours: they may change in any release.
 RELAY_STEPS_MAX: Final = 8  # of the engine under way before the next message is read: bounds memory
 LIVE_EVENTS_MAX: Final = 1_000  # kept for a slow listener; the oldest go first
-TICK_MIN_S: Final = 0.01  # between two ticks of the engine
-TICK_MAX_S: Final = 60.0  # between two looks at the wall clock, which may be set
 GOODBYE_MAX_S: Final = 5.0  # for the end of the last connection; then it is cut
 
-# The store will not answer again, however often it is asked.
-_STORE_GONE: Final = (StoreCorrupt, StoreForked, StoreLost, StoreNewer)
 # What whoever asked has to correct; the engine goes on.
 _CALLERS: Final = (E2eeError, Full, TooLarge)
 
@@ -56,35 +55,26 @@ _LOG: Final = logging.getLogger("e2ee")
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Clocks and dice of a client; tests bring their own."""
-
-    timers: Timers | None = None  # None: the event loop
-    wall_clock: Callable[[], float] = time.time  # seconds since 1970
-    dice: Callable[[], float] = SystemRandom().random  # from 0 to 1
-
-
 class Shell:
     """One account: an engine on its thread, and a connection whenever there can be one."""
 
-    def __init__(self, carrier: Carrier, surroundings: Surroundings) -> None:
+    def __init__(self, carrier: Carrier, surroundings: Surroundings, worker: Worker | None = None) -> None:
         self._carrier = carrier
         self._pid = os.getpid()  # whose threads run the steps
         self._timers: Timers = surroundings.timers or asyncio.get_running_loop()
-        self._wall_clock = surroundings.wall_clock
         self._back_off = BackOff(surroundings.dice)
-        self._writer = Writer()
+        self._writer = Writer(worker)
         self._engine: EngineSteps | None = None  # None: not open
         self._ended: ClientEnded | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._connection: Connection | None = None  # None: between two
         self._welcomed = False  # the engine was told of this connection
         self._online = False  # and has taken it
+        self._ready = False  # and others can write to this device
+        self._answers = Answers()
         self._parting = False  # this connection is the last
         self._last_reason = "the relay has not answered yet"
-        self._ticker: Timer | None = None
-        self._wake_at: float | None = None
+        self._wake_up = WakeUp(self._timers, surroundings.wall_clock, self._tick)
         self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
         self.beside = Beside(self._tell)
         self.inbox_version = 0  # counts the steps that put something into the inbox
@@ -126,17 +116,21 @@ class Shell:
                 await self._release(engine)
 
     async def wait_connected(self, timeout_s: float | None) -> None:
-        """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, ClientEnded."""
+        """Wait until the relay has accepted the login and has prekeys of this device.
+
+        Raises TimeoutError with the last reason, ClientEnded.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     changed = self.changed.next
                     self.require_going()
-                    if self._online:
+                    if self._online and self._ready:
                         return
                     await changed.wait()
         except TimeoutError:
-            raise TimeoutError(f"not connected: {self._last_reason}") from None
+            reason = "the relay has no prekeys of this device yet" if self._online else self._last_reason
+            raise TimeoutError(f"not connected: {reason}") from None
 
     async def perform(self, step: Callable[[EngineSteps], Output]) -> None:
         """Run a step that the application asks for. Raises ClientEnded, and what the step raises."""
@@ -152,6 +146,41 @@ class Shell:
     async def ask(self, step: Callable[[EngineSteps], _T]) -> _T:
         """Run a step that has an answer and no consequences. Raises ClientEnded, and what the step raises."""
         return await self._run(step, lambda _answer: None)
+
+    async def do(self, step: Callable[[EngineSteps], tuple[_T, Output]]) -> _T:
+        """Run a step that has an answer and consequences. Raises ClientEnded, and what the step raises."""
+        answer, _output = await self._run(step, lambda done: self._apply(done[1]))
+        return answer
+
+    async def request(self, step: Callable[[EngineSteps], tuple[ClientFrame, Output]], timeout_s: float) -> Reply:
+        """Run a step that asks the relay for something; return the reply, when what follows from it is committed.
+
+        Raises TimeoutError; Refused; ConnectionEnded if the connection is lost meanwhile (as after a timeout, it is
+        not known what became of the request); ClientEnded, and what the step raises.
+        """
+        expected: list[asyncio.Future[Reply]] = []
+
+        def apply(asked: tuple[ClientFrame, Output]) -> None:
+            expected.append(self._answers.expect(asked[0]))
+            self._apply(asked[1])
+            if self._connection is None or not self._connection.is_up:
+                self._answers.lose()
+
+        async with asyncio.timeout(timeout_s):
+            await self.wait_connected(None)
+            await self._run(step, apply)
+            try:
+                return await expected[0]
+            except ConnectionEnded:
+                self.require_going()
+                raise
+
+    async def finish_with(self, last: Callable[[], None], error: ClientEnded) -> None:
+        """Run *last* as the last step on the thread of the steps; every later call raises *error*."""
+        self._ended = error  # whatever ended it before
+        self.changed.give()
+        await self._part()
+        await self._writer.run(last, lambda _none: None)
 
     def take_live(self) -> LiveEvent | None:
         """Return the next live event; None if there is none. Raises ClientEnded."""
@@ -185,7 +214,7 @@ class Shell:
         _future = self._start(step, apply)
 
     def _start(self, step: Callable[[], _T], apply: Callable[[_T], None]) -> asyncio.Future[_T]:
-        future = self._writer.run(partial(_guarded, step), apply)
+        future = self._writer.run(partial(guarded, step), apply)
         future.add_done_callback(self._note_failure)
         return future
 
@@ -208,37 +237,17 @@ class Shell:
                 connection.acknowledge(output.acknowledge)  # first: it rides on the requests
             for request in output.requests:
                 connection.request(request)
+        self._ready = self._ready or output.ready
         self._live.extend(output.events)
         if output.durable:
             self.inbox_version += 1
-        if output.wake_at is not None and (self._wake_at is None or output.wake_at < self._wake_at):
-            self._wake_at = output.wake_at
-            self._arm()
+        if self._engine is not None:
+            self._wake_up.at(output.wake_at)
         self.changed.give()
 
-    # Time.
-
-    def _arm(self) -> None:
-        self._stop_ticker()
-        if self._wake_at is not None and self._engine is not None:
-            delay = min(max(self._wake_at - self._wall_clock(), TICK_MIN_S), TICK_MAX_S)
-            self._ticker = self._timers.call_at(self._timers.time() + delay, self._tick)
-
-    def _stop_ticker(self) -> None:
-        if self._ticker is not None:
-            self._ticker.cancel()
-            self._ticker = None
-
-    def _tick(self) -> None:
-        self._ticker = None
-        now = self._wall_clock()
-        if self._engine is None or self._wake_at is None or self._ended is not None:
-            return
-        if now < self._wake_at:
-            self._arm()
-            return
-        self._wake_at = None
-        self._drive(partial(self._engine.tick, now), self._apply)
+    def _tick(self, now: float) -> None:
+        if self._engine is not None and self._ended is None:
+            self._drive(partial(self._engine.tick, now), self._apply)
 
     # Connections, one after the other.
 
@@ -278,6 +287,8 @@ class Shell:
             # Requests of steps before this one find no connection; those after it belong to the next.
             with suppress(Exception):  # it is noted where every failure is
                 await self._start(engine.disconnected, partial(self._went_offline, down))
+        self._ready = False
+        self._answers.lose()
         self.require_going()
         self._last_reason = down.reason
         self.changed.give()
@@ -306,7 +317,7 @@ class Shell:
             case Replied(request=request, reply=reply) if self.beside.takes(request, reply):
                 pass
             case Replied(request=request, reply=reply):
-                self._drive(partial(engine.reply, request, reply), self._apply)
+                self._drive(partial(engine.reply, request, reply), partial(self._answered, request, reply))
             case LinkDown():
                 pass  # what `Connection.run` returns
             case _:
@@ -327,6 +338,10 @@ class Shell:
     def _tell(self, event: LiveEvent) -> None:
         self._live.append(event)
         self.changed.give()
+
+    def _answered(self, request: ClientFrame, reply: Reply, output: Output) -> None:
+        self._apply(output)
+        self._answers.give(request, reply)
 
     async def _pause(self, seconds: float) -> None:
         over = asyncio.Event()
@@ -358,7 +373,8 @@ class Shell:
 
     async def _release(self, engine: EngineSteps) -> None:
         self._engine = None
-        self._stop_ticker()
+        self._answers.lose()
+        self._wake_up.stop()
         self.changed.give()
         released = self._writer.run(engine.close, lambda _none: None)
         await self._writer.close()
@@ -374,11 +390,3 @@ class Shell:
             await asyncio.wait({keeper}, timeout=GOODBYE_MAX_S)
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
-
-
-def _guarded(step: Callable[[], _T]) -> _T:
-    """Run *step*; say of a store that is gone that the client has ended with it."""
-    try:
-        return step()
-    except _STORE_GONE as cause:
-        raise StoreGone(f"the store is gone ({type(cause).__name__}): close the client and see to the store") from cause

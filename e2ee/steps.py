@@ -38,6 +38,10 @@ class Output(Protocol):
         """How many durable events were added to the inbox."""
 
     @property
+    def ready(self) -> bool:
+        """Whether the relay has prekeys of this device, so that others can write to it."""
+
+    @property
     def wake_at(self) -> float | None:
         """When `EngineSteps.tick` is due, in seconds since 1970; None: no sooner than said before."""
 
@@ -75,7 +79,10 @@ class EngineSteps(Protocol):
         """Take the event out of the inbox; nothing happens if it is gone."""
 
     def next_events(self, limit: int, after: int) -> tuple[DurableEvent, ...]:
-        """Return the first *limit* events of the inbox behind number *after*, and count that they were handed out."""
+        """Return the first *limit* events of the inbox behind number *after*. Only the first counts as handed out."""
+
+    def hand_out(self, event: DurableEvent, before: DurableEvent | None) -> Output:
+        """Count that *event* is handed out, and take the one *before* out of the inbox, if there is one."""
 
     def tick(self, now: float) -> Output:
         """Do what is due at *now*, seconds since 1970."""

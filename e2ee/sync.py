@@ -19,19 +19,23 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from . import client as asynchronous
 from .client import DRAIN_S
+from .client_account import ANSWER_S
 
 if TYPE_CHECKING:
     import ssl as tls
     from collections.abc import AsyncIterator, Coroutine, Iterator
     from types import TracebackType
 
-    from store import KeyProvider
+    from store import KeyProvider, PassphraseProfile
 
     from .carrier import Carrier
     from .client import Content
     from .events import DirectMessage, Event
+    from .identities import Identity, OwnDevice, SafetyNumber
     from .ids import MessageId
     from .options import ClientOptions
+    from .trust import Policies, Policy
+    from .writer import Worker
 
 __all__ = ["Client"]
 
@@ -85,7 +89,9 @@ class Client:
         identity: bytes | None = None,
         identity_passphrase: str | None = None,
         carrier: Carrier | None = None,
+        policy: Policy | Policies | None = None,
         options: ClientOptions | None = None,
+        worker: Worker | None = None,
         drain_s: float = DRAIN_S,
     ) -> None:
         self._client = asynchronous.Client(
@@ -101,7 +107,9 @@ class Client:
             identity=identity,
             identity_passphrase=identity_passphrase,
             carrier=carrier,
+            policy=policy,
             options=options,
+            worker=worker,
             drain_s=drain_s,
         )
         self.user_id = self._client.user_id
@@ -119,7 +127,10 @@ class Client:
         _LOOP.run(self._client.__aexit__(kind, error, traceback))
 
     def connected(self, timeout_s: float | None = None) -> None:
-        """Wait until the relay has accepted the login. Raises TimeoutError with the last reason, and ClientEnded."""
+        """Wait until the relay has accepted the login and has prekeys of this device.
+
+        Raises TimeoutError with the last reason, and ClientEnded.
+        """
         _LOOP.run(self._client.connected(timeout_s))
 
     def send(self, to: str, content: Content) -> MessageId:
@@ -164,6 +175,64 @@ class Client:
     def write_raw(self, data: str | bytes) -> None:
         """Send raw text or bytes, not encrypted, to the relay's application. Raises ConnectionEnded."""
         _LOOP.run(self._client.write_raw(data))
+
+    # People and devices: as of `e2ee.client_account`, without `await`.
+
+    def safety_number(self, user: str, identity_key: bytes | None = None) -> SafetyNumber:
+        """Return the safety number with *user*, to be compared over another channel. Raises UnknownIdentity."""
+        return _LOOP.run(self._client.safety_number(user, identity_key))
+
+    def verify(self, user: str, *, digits: str | None = None, scanned: bytes | None = None) -> bytes:
+        """Verify *user* by 60 digits or what was scanned; trust and return that key. Raises VerificationFailed."""
+        return _LOOP.run(self._client.verify(user, digits=digits, scanned=scanned))
+
+    def trust(self, user: str, identity_key: bytes | None = None) -> None:
+        """Use an identity key that *user* has shown; what was held goes on."""
+        _LOOP.run(self._client.trust(user, identity_key))
+
+    def distrust(self, user: str, identity_key: bytes | None = None) -> None:
+        """Stay with the key on record; what came under the other key stays held."""
+        _LOOP.run(self._client.distrust(user, identity_key))
+
+    def identities(self, user: str) -> tuple[Identity, ...]:
+        """Return every identity key that *user* has shown, oldest first."""
+        return _LOOP.run(self._client.identities(user))
+
+    def block(self, user: str) -> None:
+        """Take no more messages from *user*; the sender is told nothing of it."""
+        _LOOP.run(self._client.block(user))
+
+    def unblock(self, user: str) -> None:
+        """Take messages from *user* again."""
+        _LOOP.run(self._client.unblock(user))
+
+    def blocked(self) -> frozenset[str]:
+        """Return who is blocked."""
+        return _LOOP.run(self._client.blocked())
+
+    def devices(self, *, timeout: float = ANSWER_S) -> tuple[OwnDevice, ...]:
+        """Return the devices of our own user, as the relay lists them."""
+        return _LOOP.run(self._client.devices(timeout=timeout))
+
+    def remove_device(self, device_id: int, *, timeout: float = ANSWER_S) -> None:
+        """Remove another device of our own user."""
+        _LOOP.run(self._client.remove_device(device_id, timeout=timeout))
+
+    def export_identity(self, passphrase: str, *, profile: PassphraseProfile | None = None) -> bytes:
+        """Seal the user's identity under a *passphrase* of its own."""
+        return _LOOP.run(self._client.export_identity(passphrase, profile=profile))
+
+    def republish_prekeys(self, *, timeout: float = ANSWER_S) -> None:
+        """Let the relay forget every one-time prekey, and make new ones of all kinds."""
+        _LOOP.run(self._client.republish_prekeys(timeout=timeout))
+
+    def reset_identity(self, *, timeout: float = ANSWER_S) -> None:
+        """Begin anew under another identity key; peers see a changed identity."""
+        _LOOP.run(self._client.reset_identity(timeout=timeout))
+
+    def delete_account(self, *, timeout: float = ANSWER_S) -> None:
+        """Delete the account at the relay, then the store here."""
+        _LOOP.run(self._client.delete_account(timeout=timeout))
 
 
 async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "manual"]) -> AsyncIterator[Event]:

@@ -134,10 +134,13 @@ class Accounts:
             registration_id = self._draw_registration_id()
         return self._replace(account, account.identity, registration_id)
 
-    def replace_identity(self, identity: IdentityKeyPair) -> StoredAccount:
-        """Take another identity (`reset_identity`); sessions and prekeys of the old one are the caller's to delete."""
+    def replace_identity(self, identity: IdentityKeyPair, registration_id: int | None = None) -> StoredAccount:
+        """Take another identity (`reset_identity`), and another registration id if one is given.
+
+        Sessions and prekeys of the old identity are the caller's to delete.
+        """
         account = self.require()
-        return self._replace(account, identity, account.registration_id)
+        return self._replace(account, identity, account.registration_id if registration_id is None else registration_id)
 
     def forget(self) -> None:
         """Forget what was loaded: the unit that may have changed it was rolled back."""

@@ -61,6 +61,12 @@ _UNPUBLISHED: Final = Statement(
 )
 _PUBLISHED: Final = Statement(_TABLE, "UPDATE prekeys SET upload_number = ? WHERE upload_number IS NULL")
 _UNPUBLISH: Final = Statement(_TABLE, "UPDATE prekeys SET upload_number = NULL")
+_IS_PUBLISHED: Final = Statement(_TABLE, "SELECT COUNT(*) FROM prekeys WHERE kind = ? AND upload_number IS NOT NULL")
+_NEWEST: Final = Statement(
+    _TABLE,
+    "SELECT prekey_id, created_at FROM prekeys WHERE kind = ? ORDER BY created_at DESC, prekey_id DESC LIMIT 1",
+)
+_DELETE_ALL: Final = Statement(_TABLE, "DELETE FROM prekeys")
 _TIMES: Final = Statement(
     _TABLE, "SELECT prekey_id, created_at FROM prekeys WHERE kind = ? ORDER BY created_at DESC, prekey_id DESC"
 )
@@ -77,6 +83,7 @@ _USE: Final = Statement(
     _USED, "INSERT INTO used_base_keys (signed_prekey_id, kem_prekey_id, base_key) VALUES (?, ?, ?)"
 )
 _FORGET_SIGNED: Final = Statement(_USED, "DELETE FROM used_base_keys WHERE signed_prekey_id = ?")
+_FORGET_USED: Final = Statement(_USED, "DELETE FROM used_base_keys")
 _FORGET_KEM: Final = Statement(_USED, "DELETE FROM used_base_keys WHERE kem_prekey_id = ?")
 
 
@@ -213,6 +220,26 @@ class PreKeys:
     def publish_again(self) -> None:
         """Let the next upload name every key: the relay has lost them, or this is another registration."""
         self._work.change(_UNPUBLISH)
+
+    def is_published(self) -> bool:
+        """Whether the relay has confirmed a signed prekey of this device: then others can write to it."""
+        return bool(self._work.rows(_IS_PUBLISHED, (int(PreKeyKind.SIGNED),))[0][0])
+
+    def made_at(self) -> float | None:
+        """When the signed prekey in use was made, in seconds since 1970; None: there is none."""
+        row = self._work.row(_NEWEST, (int(PreKeyKind.SIGNED),))
+        return None if row is None else float(row[1])
+
+    def is_worn_out(self) -> bool:
+        """Whether the signed and last-resort keys in use have opened 10,000 first messages: they open no more."""
+        newest = [self._work.row(_NEWEST, (int(kind),)) for kind in (PreKeyKind.SIGNED, PreKeyKind.LAST_RESORT_KEM)]
+        ids = tuple(row[0] for row in newest if row is not None)
+        return len(ids) == len(newest) and self._work.rows(_COUNT_USED, ids)[0][0] >= USED_BASE_KEYS_MAX
+
+    def delete_all(self) -> None:
+        """Delete every prekey, and what is remembered of their use: another identity signs the next ones."""
+        self._work.change(_DELETE_ALL)
+        self._work.change(_FORGET_USED)
 
     def purge_one_time(self) -> None:
         """Delete every one-time key: after a rollback, some of those that are here were used before."""

@@ -33,6 +33,7 @@ _SAVE: Final = Statement(
     _TABLE, "UPDATE sessions SET version = ?, state = ? WHERE user_id = ? AND device_id = ? AND version = ?"
 )
 _DELETE: Final = Statement(_TABLE, "DELETE FROM sessions WHERE user_id = ? AND device_id = ?")
+_DELETE_ALL: Final = Statement(_TABLE, "DELETE FROM sessions")
 _DEVICES: Final = Statement(_TABLE, "SELECT device_id FROM sessions WHERE user_id = ? ORDER BY device_id")
 _COUNT: Final = Statement(_TABLE, "SELECT COUNT(*) FROM sessions")
 
@@ -96,6 +97,10 @@ class Sessions:
     def delete(self, user_id: str, device_id: int) -> bool:
         """Delete the session with a device; False if there was none."""
         return self._work.change(_DELETE, (user_id, device_id)) == 1
+
+    def delete_all(self) -> None:
+        """Delete every session: the account has another identity."""
+        self._work.change(_DELETE_ALL)
 
     def devices(self, user_id: str) -> list[int]:
         """The devices of a user with which there is a session, in order."""

@@ -11,14 +11,18 @@ from e2ee.frames import (
     PROTOCOL_VERSION,
     Bundles,
     GetBundles,
+    IdentityReplaced,
     RefusedRequest,
+    Removed,
+    RemoveDevice,
+    ReplaceIdentity,
     Submit,
     Submitted,
     Uploaded,
     UploadPreKeys,
 )
 
-from . import stock
+from . import account, stock
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
 from .step import QUEUED, user_of
@@ -36,9 +40,9 @@ _MS: Final = 1000.0
 
 def claim(unit: Unit, relay: str, nonce: bytes) -> bytes:
     """Encode what a login signs (R4.2)."""
-    account, counters = unit.account.require(), unit.counters
+    device, counters = unit.account.require(), unit.counters
     numbers = (counters.submission_number, counters.delivery_number, counters.upload_number)
-    who = (account.user_id, account.device_id, account.registration_id)
+    who = (device.user_id, device.device_id, device.registration_id)
     return encode_array([PROTOCOL_VERSION, relay, nonce, *who, *numbers])
 
 
@@ -71,6 +75,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
         # Every upload was confirmed, and the last of them is not known there.
         step.unit.prekeys.publish_again()
         step.tell(RelayRolledBack())
+    memory.ready = step.unit.prekeys.is_published()
     stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
     step.tell(Connected())
 
@@ -84,6 +89,10 @@ def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
             take_bundles(step, request, reply)
         case UploadPreKeys(), Uploaded():
             stock.take_uploaded(step, request, reply)
+        case RemoveDevice(device_id=device_id), Removed():
+            account.removed(step, device_id)
+        case ReplaceIdentity(), IdentityReplaced():
+            account.take_identity(step)
         case _, RefusedRequest():
             _refused(step, request, reply)
         case _:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from e2ee.errors import InvalidArgument, InvalidUserId, RefusalCode, Refused
+from e2ee.errors import IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
 from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
 from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
 from e2ee.ids import MessageId, parse_user_id
@@ -14,7 +14,7 @@ from e2ee.options import ClientOptions
 from ratchet.labels import SIGN_LOGIN
 from store import Full, seen_envelope
 
-from . import receipts, stock
+from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
 from .expiry import expire, expiry_due
 from .lanes import pump
@@ -22,7 +22,7 @@ from .memory import Memory
 from .quarantine import take_one_by_one, uses_up_an_attempt
 from .receiving import open_delivery
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
-from .wishes import distrust, mark_read, queue_message, trust
+from .wishes import mark_read, queue_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from store import ClientStore
 
 __all__ = ["Engine"]
+
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -78,12 +80,12 @@ class Engine:
         """
         user_id = parse_user_id(user_id)
         with store.begin() as unit:
-            account = unit.account.load()
-            if account is None:
+            known = unit.account.load()
+            if known is None:
                 unit.account.create(user_id, device_id, identity=identity)
-            elif (account.user_id, account.device_id) != (user_id, device_id):
+            elif (known.user_id, known.device_id) != (user_id, device_id):
                 raise InvalidArgument("the store belongs to another device or user: open it as that one")
-            elif identity is not None and identity.public_key != account.identity.public_key:
+            elif identity is not None and identity.public_key != known.identity.public_key:
                 raise InvalidArgument("the store has another identity than the one given")
         return cls(store, relay=relay, token=token, options=options, entropy=entropy)
 
@@ -96,12 +98,13 @@ class Engine:
         with self._store.begin() as unit:
             identity = unit.account.require().identity
             signed = claim(unit, self._relay, challenge.nonce)
+        self._memory.nonce = challenge.nonce
         signature = identity.sign(SIGN_LOGIN, signed, entropy=self._entropy)
         return Login(signed, identity.public_key, signature, self._token, ())
 
     def connected(self, welcome: Welcome) -> Output:
         """Take up the connection. Raises StoreRolledBack if the relay has seen later numbers than the store has."""
-        self._memory = Memory()
+        self._memory = Memory(nonce=self._memory.nonce)
         return self._run(lambda step: take_welcome(step, welcome))
 
     def disconnected(self) -> Output:
@@ -200,36 +203,46 @@ class Engine:
         wanted = list(messages)
         return self._run(lambda step: mark_read(step, wanted))
 
+    def do(self, work: Callable[[Step], _T]) -> tuple[_T, Output]:
+        """Do *work* in a unit of its own; return its answer with what follows. Raises what *work* raises."""
+        answers: list[_T] = []
+        output = self._run(lambda step: answers.append(work(step)))
+        return answers[-1], output
+
+    def ask_for_identity(self) -> tuple[ClientFrame, Output]:
+        """Ask the relay to bind our user id to a new identity key (`reset_identity`)."""
+        return self.do(lambda step: account.ask_for_identity(step, self._relay))
+
+    def delete_store(self) -> None:
+        """Delete the store with everything in it, and close it; nothing follows."""
+        self._memory = Memory()
+        self._store.delete_account()
+
     def next_events(self, limit: int, after: int = 0) -> tuple[DurableEvent, ...]:
-        """Return the first *limit* events of the inbox behind number *after*; count that they were handed out."""
+        """Return the first *limit* events of the inbox behind number *after*. Only the first counts as handed out."""
         with self._store.begin() as unit:
             found = unit.inbox.after(after, limit=limit)
-            for one in found:
-                unit.inbox.delivered(one.number)
+            if found:
+                unit.inbox.delivered(found[0].number)
         return tuple(unpack_event(one.kind, one.body, number=one.number, redelivered=one.deliveries) for one in found)
 
     def acknowledge_event(self, event: DurableEvent) -> Output:
         """Take an event out of the inbox; nothing happens if it is gone."""
+        return self._move_on(event, None)
 
+    def hand_out(self, event: DurableEvent, before: DurableEvent | None) -> Output:
+        """Count that *event* is handed out, and take the one *before* out of the inbox, if there is one."""
+        return self._move_on(before, event)
+
+    def _move_on(self, done: DurableEvent | None, event: DurableEvent | None) -> Output:
         def work(step: Step) -> None:
-            step.unit.inbox.acknowledge(event.number)
+            if event is not None:
+                step.unit.inbox.delivered(event.number)
+            if done is not None:
+                step.unit.inbox.acknowledge(done.number)
 
         output = self._run(work)
         return _joined(output, self._take_mail()) if self._memory.waiting else output
-
-    def trust(self, user_id: str, identity_key: bytes, *, verification: str = "") -> Output:
-        """Put an identity key that a user has shown on record; *verification* says how it was verified, if it was.
-
-        What was held goes on, both ways. Raises InvalidArgument for a key that the user has not shown.
-        """
-        return self._run(lambda step: trust(step, user_id, identity_key, verification))
-
-    def distrust(self, user_id: str, identity_key: bytes) -> Output:
-        """Stay with the identity key on record: messages to the user go on, those under the other key stay held.
-
-        Raises InvalidArgument for a key that the user has not shown, or that is the one on record.
-        """
-        return self._run(lambda step: distrust(step, user_id, identity_key))
 
     def rotate_prekeys(self) -> Output:
         """Replace the signed and the last-resort prekey; the old ones open first messages for 30 days more."""
@@ -292,7 +305,7 @@ class Engine:
                         pump(step, user_id)
                     stock.pump_stock(step)
                 step.sessions.write()
-        except (InvalidArgument, InvalidUserId, Full):
+        except (IdentityError, InvalidArgument, InvalidUserId, Full):
             raise  # the caller's to correct: work raises it before it touches what is remembered
         except BaseException:
             if pumps:  # mail leaves nothing in memory that would contradict the store
@@ -302,6 +315,7 @@ class Engine:
             requests=tuple(step.requests),
             events=tuple(step.events),
             durable=step.durable,
+            ready=self._memory.ready,
             wake_at=self._wake_at(),
         )
 
@@ -330,5 +344,6 @@ def _joined(first: Output, second: Output) -> Output:
         second.acknowledge,
         (*first.events, *second.events),
         first.durable + second.durable,
+        second.ready,
         second.wake_at,
     )

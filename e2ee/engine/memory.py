@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from e2ee.frames import Delivery
+    from ratchet import IdentityKeyPair
 
-__all__ = ["Lane", "Memory"]
+__all__ = ["Lane", "Memory", "NewIdentity"]
 
 REPAIRS_MAX: Final = 3  # in a row; then the lane waits: a relay that keeps changing its mind costs no more
 WAIT_MIN_S: Final = 1.0  # seconds a lane waits after a refusal; doubled each time
@@ -48,6 +49,7 @@ class Stock:
     one_time: int = 0
     one_time_kem: int = 0
     uploading: bool = False
+    look_at: float = 0.0  # seconds since 1970: when to see next whether the long-lived keys are to be replaced
     not_before: float = 0.0  # seconds since 1970: after a refusal
 
     @property
@@ -56,11 +58,22 @@ class Stock:
         return self.one_time > 0 or self.one_time_kem > 0
 
 
+@dataclass(frozen=True, slots=True)
+class NewIdentity:
+    """An identity that the relay was asked to take in the place of ours."""
+
+    identity: IdentityKeyPair = field(repr=False)
+    registration_id: int
+
+
 @dataclass(slots=True)
 class Memory:
     """The state of one connection, and of none."""
 
     online: bool = False
+    nonce: bytes = b""  # of the challenge that this connection was let in for
+    ready: bool = False  # the relay has prekeys of this device: others can write to it
+    new_identity: NewIdentity | None = None
     caught_up: bool = False
     lanes: dict[str, Lane] = field(default_factory=dict)  # by user id
     active: dict[str, None] = field(default_factory=dict)  # users in whose lane something may be waiting, in order

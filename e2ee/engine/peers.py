@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import RefusalCode
-from e2ee.events import IdentityChanged
 from e2ee.frames import GetBundles, WantedDevices
-from e2ee.ids import UserId
 from e2ee.limits import DEVICES_PER_USER_MAX
-from e2ee.trust import IdentityPolicy, Verdict, judge
+from e2ee.trust import Direction, IdentityPolicy, Verdict
 from ratchet import MalformedMessage, NotAuthentic, PreKeyBundle, Session
 
+from .identities import judge_identity, shows, undecided
 from .step import Step, address
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from .memory import Lane
 
-__all__ = ["Target", "adopt", "judge_identity", "note_change", "take_bundles", "targets"]
+__all__ = ["Target", "take_bundles", "targets"]
 
 OWN_DEVICES_AGE_S: Final = 3600.0  # seconds for which "no other device" is believed; asking costs no prekey then
 _REQUEST_ID_SIZE: Final = 16  # bytes
@@ -28,49 +27,12 @@ Target = tuple[int, Session]
 """A device of the user, and the session that it is written to with."""
 
 
-def judge_identity(step: Step, user_id: str, shown: bytes) -> Verdict:
-    """Judge an identity key that a user shows. Our own user's is ours, whatever the policy."""
-    if user_id == step.user_id:
-        return Verdict.USE if shown == step.account.identity.public_key else Verdict.HOLD_CHANGED
-    record = step.unit.identities.current(user_id)
-    return judge(
-        step.options.identities,
-        on_record=None if record is None else record.identity_key,
-        verified=record is not None and bool(record.verification),
-        shown=shown,
-    )
-
-
-def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
-    """Put a key on record; what was agreed under another one ends."""
-    record = step.unit.identities.current(user_id)
-    step.unit.identities.see(user_id, identity_key, current=True)
-    if record is not None and record.identity_key != identity_key:
-        step.unit.identities.decide(
-            user_id, record.identity_key, verification=record.verification, decision=record.decision or "replaced"
-        )
-        step.sessions.forget(user_id)
-        for device in step.unit.devices.of(user_id):
-            step.unit.devices.delete(user_id, device.device_id)
-            step.unit.envelopes.delete_for(user_id, device.device_id)
-
-
-def note_change(step: Step, user_id: str, shown: bytes) -> None:
-    """Record a key that a user has shown for the first time, other than the one on record, and tell of it."""
-    record = step.unit.identities.current(user_id)
-    if record is None or any(one.identity_key == shown for one in step.unit.identities.history(user_id)):
-        return
-    step.unit.identities.see(user_id, shown)
-    adopted = step.options.identities is IdentityPolicy.ALWAYS
-    step.keep(IdentityChanged(user=UserId(user_id), on_record=record.identity_key, shown=shown, adopted=adopted))
-
-
 def targets(step: Step, user_id: str) -> list[Target] | None:
     """The devices to write to, with their sessions; None if that has to wait: for bundles, or for a decision."""
     own = user_id == step.user_id
     record = None if own else step.unit.identities.current(user_id)
     if record is not None:
-        verdict = judge_identity(step, user_id, record.identity_key)
+        verdict = judge_identity(step, user_id, record.identity_key, Direction.SENDING)
         if _undecided(step, user_id):
             verdict = Verdict.HOLD_CHANGED
         if verdict.holds:
@@ -100,9 +62,9 @@ def targets(step: Step, user_id: str) -> list[Target] | None:
 
 def _undecided(step: Step, user_id: str) -> bool:
     """Whether the user has shown another key than the one on record, and nobody has said what that means."""
-    if step.options.identities is IdentityPolicy.ALWAYS:
+    if step.policies.sending is IdentityPolicy.ALWAYS:
         return False
-    return any(not (one.current or one.decision) for one in step.unit.identities.history(user_id))
+    return bool(undecided(step.unit.identities.history(user_id)))
 
 
 def _believed_alone(step: Step) -> bool:
@@ -141,18 +103,9 @@ def take_bundles(step: Step, request: GetBundles, reply: Bundles) -> None:
 def _accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
     """Whether the identity key may be used; a held one leaves its reason with the lane."""
     user_id = answer.user_id
-    verdict = judge_identity(step, user_id, shown)
+    verdict = shows(step, user_id, shown, Direction.SENDING)
     if verdict is Verdict.USE:
         return True
-    if user_id != step.user_id:
-        known = step.unit.identities.current(user_id) is not None
-        if known and verdict is not Verdict.HOLD_UNVERIFIED:
-            note_change(step, user_id, shown)
-        if verdict is Verdict.ADOPT:
-            adopt(step, user_id, shown)
-            return True
-        if not known:
-            step.unit.identities.see(user_id, shown)  # so that a safety number can be compared
     step.memory.active.pop(user_id, None)
     step.hold(user_id, verdict.value)
     return False

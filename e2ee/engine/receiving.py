@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import Content, ContentKind, decode_content
+from e2ee.content import Content, ContentKind, decode_content, decode_read_copy
 from e2ee.errors import MalformedFrame
 from e2ee.events import (
     DeliveryRefused,
@@ -15,11 +15,12 @@ from e2ee.events import (
     MessageLost,
     MessagePending,
     OwnMessage,
+    OwnRead,
     UnknownContent,
 )
 from e2ee.frames import Delivery, EnvelopeKind
 from e2ee.ids import MessageId, UserId
-from e2ee.trust import Verdict
+from e2ee.trust import Decision, Direction, IdentityChange, IdentityPolicy, Verdict, decide
 from ratchet import (
     Ciphertext,
     CiphertextKind,
@@ -36,7 +37,7 @@ from ratchet.messages import PreKeyMessage
 from store import Received, seen_envelope, seen_message
 
 from .contents import unpadded_content
-from .peers import adopt, judge_identity, note_change
+from .identities import judge_identity, shows
 from .receipts import due, take_receipt
 from .step import Step, address, conversation_with
 
@@ -165,8 +166,8 @@ def _decrypt(step: Step, delivery: Delivery) -> bytes:
     if ciphertext.kind is CiphertextKind.SIGNAL:
         if session is None:
             raise NoActiveSession("there is no session with this device")
-        verdict = judge_identity(step, sender, session.remote_identity_key)
-        if verdict.holds:
+        verdict = judge_identity(step, sender, session.remote_identity_key, Direction.RECEIVING)
+        if verdict is not Verdict.USE:
             raise _IdentityHeld(verdict.value)
     else:
         session = _judged(step, delivery, ciphertext, session)
@@ -187,11 +188,10 @@ def _judged(step: Step, delivery: Delivery, ciphertext: Ciphertext, session: Ses
     """
     sender, device = delivery.sender_user_id, delivery.sender_device_id
     shown = PreKeyMessage.parse(ciphertext.body).identity_key
-    verdict = judge_identity(step, sender, shown)
+    verdict = judge_identity(step, sender, shown, Direction.RECEIVING)
     if sender == step.user_id and verdict is not Verdict.USE:
         raise NotAuthentic("a device of our own user has another identity key")
-    record = step.unit.identities.current(sender)
-    if verdict is Verdict.USE or (verdict is Verdict.ADOPT and record is None):
+    if verdict is Verdict.USE or _welcome(step, sender, shown):
         return session
     Session.accept(
         _Trial(step.unit.prekeys),
@@ -201,14 +201,21 @@ def _judged(step: Step, delivery: Delivery, ciphertext: Ciphertext, session: Ses
         now=step.now,
         entropy=step.entropy,
     )
-    if record is None:
-        step.unit.identities.see(sender, shown)
-    elif record.identity_key != shown:
-        note_change(step, sender, shown)
-    if verdict is Verdict.ADOPT:
-        adopt(step, sender, shown)
+    verdict = shows(step, sender, shown, Direction.RECEIVING)
+    if verdict is Verdict.USE:
         return None
     raise _IdentityHeld(verdict.value)
+
+
+def _welcome(step: Step, user_id: str, shown: bytes) -> bool:
+    """Whether the policy takes any stranger: then one accepting of the message is proof and opening at once."""
+    policy = step.policies.receiving
+    if not isinstance(policy, IdentityPolicy) or step.unit.identities.current(user_id) is not None:
+        return False
+    change = IdentityChange(
+        user=UserId(user_id), on_record=None, verified=False, shown=shown, direction=Direction.RECEIVING
+    )
+    return decide(policy, change) is Decision.TRUST
 
 
 def _accept(step: Step, delivery: Delivery, ciphertext: Ciphertext) -> bytes:
@@ -221,11 +228,12 @@ def _accept(step: Step, delivery: Delivery, ciphertext: Ciphertext) -> bytes:
         now=step.now,
         entropy=step.entropy,
     )
-    if sender != step.user_id and step.unit.identities.current(sender) is None:
-        step.unit.identities.see(sender, session.remote_identity_key)
+    if sender != step.user_id:
+        shows(step, sender, session.remote_identity_key, Direction.RECEIVING)
     step.sessions.put(sender, device, session)
     _learn_device(step, sender, device, session.remote_registration_id)
     if not session.one_time_prekey_used:
+        step.memory.stock.look_at = 0.0  # the long-lived keys may have opened all they may
         step.tell(HandshakeWithoutOneTimeKey(UserId(sender), device))
     return plaintext
 
@@ -260,6 +268,8 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
         return _take_receipt(step, delivery, content)
     elif content.kind == ContentKind.SENT_COPY:
         _take_copy(step, content)
+    elif content.kind == ContentKind.READ_COPY:
+        return _take_read_copy(step, delivery, content)
     else:
         step.tell(UnknownContent(UserId(content.sender_user_id), content.sender_device_id, content.kind))
     return Ending.OPENED
@@ -323,6 +333,18 @@ def _take_receipt(step: Step, delivery: Delivery, content: Content) -> Ending:
         take_receipt(step, content)
     except MalformedFrame as cause:
         return _refuse(step, delivery, str(cause))
+    return Ending.OPENED
+
+
+def _take_read_copy(step: Step, delivery: Delivery, content: Content) -> Ending:
+    if content.sender_user_id != step.user_id:
+        return _refuse(step, delivery, "a copy comes from our own devices only")
+    try:
+        copy = decode_read_copy(content.body)
+    except MalformedFrame as cause:
+        return _refuse(step, delivery, str(cause))
+    ids = tuple(MessageId(one.hex()) for one in copy.message_ids)
+    step.keep(OwnRead(sender=UserId(copy.sender_user_id), own_device=content.sender_device_id, message_ids=ids))
     return Ending.OPENED
 
 

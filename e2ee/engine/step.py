@@ -10,6 +10,7 @@ from e2ee.content import Content, ContentKind, Destination, decode_content, enco
 from e2ee.events import DeliveryState, DurableEvent, LiveEvent, MessageState, pack_event
 from e2ee.ids import MESSAGE_ID_SIZE, MessageId, UserId, service_id
 from e2ee.options import ClientOptions, InboxMode
+from e2ee.trust import Policies
 from ratchet import Address
 from store import Full, LoadedSession
 
@@ -57,6 +58,7 @@ class Output:
     acknowledge: int | None = None  # the delivery number up to which everything is committed
     events: tuple[LiveEvent, ...] = ()
     durable: int = 0  # how many durable events were added to the inbox
+    ready: bool = False  # the relay has prekeys of this device: others can write to it
     wake_at: float | None = None  # seconds since 1970, when `tick` is next due; None: there is nothing to wait for
 
 
@@ -88,13 +90,19 @@ class SessionsInUse:
             self._loaded[user_id, device_id] = LoadedSession(user_id, device_id, session, 0)
         self._changed[user_id, device_id] = None
 
-    def forget(self, user_id: str) -> None:
-        """Delete every session with a user, whose identity is another one now."""
-        for device_id in self._unit.sessions.devices(user_id):
-            self._unit.sessions.delete(user_id, device_id)
-        for device in [device for device in self._loaded if device[0] == user_id]:
-            self._loaded[device] = None
-            self._changed.pop(device, None)
+    def forget(self, user_id: str, device_id: int | None = None) -> None:
+        """Delete the session with a device that is removed; or all with a user, whose identity is another one now."""
+        for device in self._unit.sessions.devices(user_id) if device_id is None else [device_id]:
+            self._unit.sessions.delete(user_id, device)
+        for known in [one for one in self._loaded if one[0] == user_id and device_id in (None, one[1])]:
+            self._loaded[known] = None
+            self._changed.pop(known, None)
+
+    def forget_all(self) -> None:
+        """Delete every session: our own identity is another one now."""
+        self._unit.sessions.delete_all()
+        self._loaded.clear()
+        self._changed.clear()
 
     def write(self) -> None:
         """Write what has changed."""
@@ -129,6 +137,11 @@ class Step:
     def user_id(self) -> UserId:
         """Who we are."""
         return UserId(self.account.user_id)
+
+    @property
+    def policies(self) -> Policies:
+        """How identity keys of other users are judged."""
+        return Policies.of(self.options.identities)
 
     @property
     def now(self) -> float:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from e2ee.errors import InvalidArgument
 from e2ee.frames import KemPreKey, OneTimePreKey, SignedPreKey, UploadPreKeys
 from e2ee.limits import PREKEYS_PER_UPLOAD_MAX
 from e2ee.options import PREKEY_STEP
-from store import PreKeyKind
 
 if TYPE_CHECKING:
-    from e2ee.frames import Uploaded
+    from e2ee.frames import ClientFrame, Uploaded
     from ratchet.prekeys import PublishedKemPreKey
 
     from .step import Step
 
-__all__ = ["found_left", "pump_stock", "take_upload_refused", "take_uploaded"]
+__all__ = ["found_left", "pump_stock", "republish", "take_upload_refused", "take_uploaded"]
 
+ROTATION_AGE_S: Final = 7 * 24 * 3600.0  # seconds that a signed and a last-resort key are handed out for
+ROTATION_LOOK_S: Final = 3600.0  # seconds between two looks at their age
 UPLOAD_WAIT_S: Final = 30.0  # seconds until an upload that was refused is tried again
 
 
@@ -37,8 +39,7 @@ def pump_stock(step: Step) -> None:
     if not step.memory.online or stock.uploading or step.now < stock.not_before:
         # Nothing is made during an upload: its reply marks all there is as published.
         return
-    if step.unit.prekeys.count(PreKeyKind.SIGNED) == 0:
-        step.unit.prekeys.rotate()
+    _rotate_if_due(step)
     if stock.wanted:
         one_time, kem = min(stock.one_time, PREKEY_STEP), min(stock.one_time_kem, PREKEY_STEP)
         step.unit.prekeys.add_one_time(one_time, kem)
@@ -47,6 +48,41 @@ def pump_stock(step: Step) -> None:
         if stock.wanted:
             return
     _upload(step)
+
+
+def _rotate_if_due(step: Step) -> None:
+    """Replace the signed and the last-resort key when they are old, or have opened all they may; the old ones stay."""
+    stock, keys = step.memory.stock, step.unit.prekeys
+    if step.now < stock.look_at:
+        return
+    stock.look_at = step.now + ROTATION_LOOK_S
+    made_at = keys.made_at()
+    if made_at is None or step.now >= made_at + ROTATION_AGE_S or keys.is_worn_out():
+        keys.rotate()
+
+
+def republish(step: Step) -> ClientFrame:
+    """Ask the relay to forget every one-time key; once it has, `take_uploaded` makes new keys of all kinds.
+
+    Raises InvalidArgument while an upload is under way.
+    """
+    stock = step.memory.stock
+    if stock.uploading:
+        raise InvalidArgument("an upload is under way: ask again after it")
+    stock.uploading = True
+    step.unit.counters.upload_number += 1
+    purge = UploadPreKeys(
+        0,
+        0,
+        number=step.unit.counters.upload_number,
+        purge=True,
+        signed_prekey=None,
+        last_resort_kem_prekey=None,
+        one_time_prekeys=(),
+        one_time_kem_prekeys=(),
+    )
+    step.requests.append(purge)
+    return purge
 
 
 def _upload(step: Step) -> None:
@@ -80,7 +116,12 @@ def _kem(key: PublishedKemPreKey) -> KemPreKey:
 def take_uploaded(step: Step, request: UploadPreKeys, reply: Uploaded) -> None:
     """The relay has stored an upload."""
     step.memory.stock.uploading = False
-    step.unit.prekeys.published(request.number)
+    if request.purge:
+        step.unit.prekeys.purge_one_time()
+        step.unit.prekeys.rotate()
+    else:
+        step.unit.prekeys.published(request.number)
+        step.memory.ready = True
     found_left(step, reply.one_time_prekeys, reply.one_time_kem_prekeys)
 
 

@@ -1,19 +1,17 @@
-"""What the application wants: messages to send, marks of what was read, decisions about identities."""
+"""What the application wants of messages: to send them, to mark them as read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import ContentKind
+from e2ee.content import ContentKind, ReadCopy, encode_read_copy
 from e2ee.errors import InvalidArgument
 from e2ee.events import DirectMessage, unpack_event
-from e2ee.ids import UserId, parse_user_id
-from e2ee.limits import CONTENT_SIZE_MAX
+from e2ee.ids import parse_user_id
+from e2ee.limits import CONTENT_SIZE_MAX, READ_COPY_MESSAGES_MAX
 
 from . import receipts
 from .contents import encode_unpadded
-from .peers import adopt
-from .receiving import reopen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from .step import Step
 
-__all__ = ["distrust", "mark_read", "queue_message", "trust"]
+__all__ = ["mark_read", "queue_message"]
 
 _INBOX_PAGE: Final = 64  # events looked through at once, for a message that is marked as read by its id
 
@@ -39,30 +37,18 @@ def queue_message(step: Step, to: str, content: str | bytes) -> bytes:
 
 
 def mark_read(step: Step, messages: Sequence[DirectMessage | MessageId]) -> None:
-    """Note that read receipts are due."""
-    receipts.mark_read(step, _resolved(step.unit, messages))
-
-
-def trust(step: Step, user_id: str, identity_key: bytes, verification: str) -> None:
-    """Put a key that the user has shown on record, and let go what was held."""
-    if all(one.identity_key != identity_key for one in step.unit.identities.history(user_id)):
-        raise InvalidArgument("the user has not shown this identity key")
-    adopt(step, user_id, identity_key)
-    step.unit.identities.decide(user_id, identity_key, verification=verification, decision="trusted")
-    step.memory.lane(user_id).moved()
-    step.memory.active[UserId(user_id)] = None
-    reopen(step, user_id)
-
-
-def distrust(step: Step, user_id: str, identity_key: bytes) -> None:
-    """Stay with the key on record: what another key has sent stays held, and what is for the user goes to the old."""
-    record = step.unit.identities.current(user_id)
-    if record is None or record.identity_key == identity_key:
-        raise InvalidArgument("this is the key on record: block the user, or trust another key")
-    if all(one.identity_key != identity_key for one in step.unit.identities.history(user_id)):
-        raise InvalidArgument("the user has not shown this identity key")
-    step.unit.identities.decide(user_id, identity_key, verification="", decision="distrusted")
-    step.memory.active[user_id] = None
+    """Note that read receipts are due, and tell our other devices."""
+    found = _resolved(step.unit, messages)
+    receipts.mark_read(step, found)
+    if _alone(step):
+        return
+    read: dict[str, list[bytes]] = {}
+    for message in found:
+        read.setdefault(message.sender, []).append(bytes.fromhex(message.message_id))
+    for sender, ids in read.items():
+        for start in range(0, len(ids), READ_COPY_MESSAGES_MAX):
+            some = tuple(ids[start : start + READ_COPY_MESSAGES_MAX])
+            step.queue(ContentKind.READ_COPY, step.user_id, encode_read_copy(ReadCopy(sender, some)))
 
 
 def _body(content: str | bytes) -> bytes:

@@ -17,6 +17,7 @@ from .durable import (
     MessageLost,
     MessageState,
     OwnMessage,
+    OwnRead,
 )
 from .groups import (
     GroupClosed,
@@ -95,6 +96,7 @@ __all__ = [
     "MessagePending",
     "MessageState",
     "OwnMessage",
+    "OwnRead",
     "PreKeysLow",
     "RawMessage",
     "RelayRolledBack",

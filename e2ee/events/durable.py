@@ -18,6 +18,7 @@ __all__ = [
     "MessageLost",
     "MessageState",
     "OwnMessage",
+    "OwnRead",
 ]
 
 
@@ -67,6 +68,15 @@ class OwnMessage(DurableEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRead(DurableEvent):
+    """Another device of the same user has marked messages as read."""
+
+    sender: UserId  # who sent them
+    own_device: int  # where they were read
+    message_ids: tuple[MessageId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageState(DurableEvent):
     """A message of ours came further, for one recipient."""
 
@@ -85,6 +95,8 @@ class IdentityChanged(DurableEvent):
     on_record: bytes  # 33 bytes
     shown: bytes  # 33 bytes
     adopted: bool  # the policy has taken it already
+    on_record_number: str  # our safety number with the key on record, 60 digits
+    shown_number: str  # and with the one shown: what the user reads out if it is theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

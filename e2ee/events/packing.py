@@ -19,6 +19,7 @@ from e2ee.limits import (
     GROUP_ID_SIZE,
     GROUP_MEMBERS_MAX,
     GROUP_NAME_SIZE_MAX,
+    READ_COPY_MESSAGES_MAX,
     TEXT_SIZE_MAX,
 )
 
@@ -31,6 +32,7 @@ from .durable import (
     MessageLost,
     MessageState,
     OwnMessage,
+    OwnRead,
 )
 from .groups import (
     GroupClosed,
@@ -77,14 +79,16 @@ def _state(value: object) -> DeliveryState:
 _device = integer(DEVICE_ID_MAX, 1)
 _counter = integer(COUNTER_MAX)
 _key = octets(33, 33)
+_digits = text(60)
 _reason = text(TEXT_SIZE_MAX)
 _content: tuple[Reader, Reader] = (optional(text(CONTENT_SIZE_MAX)), octets(CONTENT_SIZE_MAX))
 _group: tuple[Reader, Reader] = (_group_id, text(GROUP_NAME_SIZE_MAX))
 _FORMS: Final[dict[str, tuple[type[DurableEvent], tuple[Reader, ...]]]] = {
     "direct_message": (DirectMessage, (user, _device, _message_id, _counter, _counter, *_content, flag)),
     "own_message": (OwnMessage, (user, _device, _message_id, _counter, *_content)),
+    "own_read": (OwnRead, (user, _device, items(_message_id, READ_COPY_MESSAGES_MAX, 1))),
     "message_state": (MessageState, (_message_id, user, _state, _reason, optional(_group_id))),
-    "identity_changed": (IdentityChanged, (user, _key, _key, flag)),
+    "identity_changed": (IdentityChanged, (user, _key, _key, flag, _digits, _digits)),
     "message_lost": (MessageLost, (user, _device, _reason)),
     "delivery_quarantined": (DeliveryQuarantined, (user, _device, _reason)),
     "group_message": (GroupMessage, (*_group, user, _device, _message_id, _counter, _counter, *_content, flag)),

@@ -10,6 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from .account import (
+    AccountDeleted,
+    DeleteAccount,
+    DeviceList,
+    IdentityReplaced,
+    ListDevices,
+    ReplaceIdentity,
+)
 from .channels import (
     Done,
     Publish,
@@ -75,16 +83,19 @@ from .relay import (
 __all__ = [
     "DEVICE_ID_MAX",
     "PROTOCOL_VERSION",
+    "AccountDeleted",
     "Acknowledge",
     "AppendEntry",
     "Bundles",
     "Challenge",
     "ClientFrame",
     "Closing",
+    "DeleteAccount",
     "Deliver",
     "Delivery",
     "DeviceBundle",
     "DeviceChange",
+    "DeviceList",
     "DeviceRef",
     "Done",
     "Drained",
@@ -98,7 +109,9 @@ __all__ = [
     "GroupMiss",
     "GroupSubmission",
     "GroupSubmitted",
+    "IdentityReplaced",
     "KemPreKey",
+    "ListDevices",
     "Login",
     "LowPreKeys",
     "MemberDevices",
@@ -113,6 +126,7 @@ __all__ = [
     "RelayFrame",
     "RemoveDevice",
     "Removed",
+    "ReplaceIdentity",
     "Reply",
     "Request",
     "SignedPreKey",
@@ -158,9 +172,24 @@ Request: TypeAlias = (
     | Unsubscribe
     | Publish
     | WatchUsers
+    | DeleteAccount
+    | ReplaceIdentity
+    | ListDevices
 )
 Reply: TypeAlias = (
-    Pong | Uploaded | Bundles | Submitted | Removed | GroupLog | GroupDevices | GroupSubmitted | Done | RefusedRequest
+    Pong
+    | Uploaded
+    | Bundles
+    | Submitted
+    | Removed
+    | GroupLog
+    | GroupDevices
+    | GroupSubmitted
+    | Done
+    | AccountDeleted
+    | IdentityReplaced
+    | DeviceList
+    | RefusedRequest
 )
 ClientFrame: TypeAlias = Login | Acknowledge | Request
 Push: TypeAlias = Deliver | Drained | LowPreKeys | Published | UserNotices

@@ -10,16 +10,19 @@ from e2ee.frames import (
     Acknowledge,
     AppendEntry,
     ClientFrame,
+    DeleteAccount,
     Done,
     GetBundles,
     GetGroupDevices,
     GetGroupLog,
+    ListDevices,
     Login,
     Ping,
     Pong,
     Publish,
     RefusedRequest,
     RemoveDevice,
+    ReplaceIdentity,
     Submit,
     SubmitGroup,
     Submitted,
@@ -31,7 +34,7 @@ from e2ee.frames import (
 )
 from e2ee.ids import UserId
 
-from . import devices, login, prekeys, submit
+from . import account, devices, login, prekeys, submit
 from .audience import watch
 from .connection import Ask, Close, Connection, Output, Phase, Send, Session
 from .group_arrivals import GroupArrivals
@@ -172,7 +175,16 @@ class Arrivals:
         self,
         connection: Connection,
         session: Session,
-        frame: Ping | UploadPreKeys | GetBundles | RemoveDevice | Subscribe | Unsubscribe | WatchUsers,
+        frame: Ping
+        | UploadPreKeys
+        | GetBundles
+        | RemoveDevice
+        | DeleteAccount
+        | ReplaceIdentity
+        | ListDevices
+        | Subscribe
+        | Unsubscribe
+        | WatchUsers,
         outputs: list[Output],
         now: float,
     ) -> Step | None:
@@ -188,8 +200,8 @@ class Arrivals:
                 return self._upload(connection, session, frame, outputs)
             case GetBundles():
                 return Step(connection, partial(prekeys.hand_out, connection, session, self._options, frame))
-            case RemoveDevice():
-                return Step(connection, partial(devices.remove, connection, session, frame))
+            case RemoveDevice() | ListDevices() | DeleteAccount() | ReplaceIdentity():
+                return self._account(connection, session, frame, outputs)
             case _:
                 return self._beside(connection, frame, outputs)
 
@@ -233,6 +245,31 @@ class Arrivals:
         if not self._shared:
             return None
         return Step(None, partial(self._audience.announce_publication, published))
+
+    def _account(
+        self,
+        connection: Connection,
+        session: Session,
+        frame: RemoveDevice | ListDevices | DeleteAccount | ReplaceIdentity,
+        outputs: list[Output],
+    ) -> Step | None:
+        match frame:
+            case RemoveDevice():
+                return Step(connection, partial(devices.remove, connection, session, frame))
+            case ListDevices():
+                return Step(connection, partial(devices.tell, connection, session, frame))
+            case DeleteAccount():
+                return Step(connection, partial(account.delete, connection, session, frame))
+            case ReplaceIdentity():
+                pass
+        try:
+            account.check_replacement(
+                frame, session, connection.nonce, self._names, identity_change=self._options.identity_change
+            )
+        except login.LoginRefused as refused:
+            self._refuse(connection, RefusedRequest(frame.request, refused.code, None), outputs)
+            return None
+        return Step(connection, partial(account.replace, connection, session, frame))
 
     def _upload(
         self, connection: Connection, session: Session, frame: UploadPreKeys, outputs: list[Output]

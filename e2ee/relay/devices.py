@@ -1,19 +1,28 @@
-"""Removing a device of one's own."""
+"""A user's own devices: telling and removing them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from e2ee.errors import RefusalCode
-from e2ee.frames import RefusedRequest, Removed, RemoveDevice
+from e2ee.frames import DeviceList, DeviceRef, RefusedRequest, Removed
 
 if TYPE_CHECKING:
+    from e2ee.frames import ListDevices, RemoveDevice
     from store.relay import RelayUnit
 
     from .connection import Connection, Session
     from .plan import Plan
 
-__all__ = ["remove"]
+__all__ = ["remove", "tell"]
+
+
+def tell(connection: Connection, session: Session, frame: ListDevices, plan: Plan, unit: RelayUnit) -> None:
+    """List all devices of the user, in order."""
+    user = unit.users.find(session.device.user_id)
+    found = [] if user is None or user.key != session.device.user_key else unit.users.devices(user)
+    refs = sorted((DeviceRef(one.device_id, one.registration_id) for one in found), key=lambda ref: ref.device_id)
+    plan.reply(connection, DeviceList(frame.request, tuple(refs)))
 
 
 def remove(connection: Connection, session: Session, frame: RemoveDevice, plan: Plan, unit: RelayUnit) -> None:

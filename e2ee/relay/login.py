@@ -116,6 +116,9 @@ def _bind(
 def _register(plan: Plan, unit: RelayUnit, claim: Claim, user: User) -> DeviceState:
     """Find the device, or add it; under a new registration id it starts anew."""
     known = unit.devices.find(claim.user_id, claim.device_id)
+    if known is None and claim.upload_number and unit.devices.was_removed(user, claim.device_id):
+        # It was here before, with this very store. Whoever wants the device back gives it a new one (R4.19).
+        raise LoginRefused(RefusalCode.NOT_AUTHORIZED, "another device of the user has removed this one")
     if known is None or known.device.user_key != user.key or known.device.registration_id != claim.registration_id:
         unit.exclusive()  # the count below must still hold at the commit
         others = {device.device_id for device in unit.users.devices(user)} - {claim.device_id}

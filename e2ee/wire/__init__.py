@@ -13,15 +13,15 @@ from e2ee.errors import MalformedFrame
 from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
 from e2ee.limits import FRAME_SIZE_MAX, REQUEST_NUMBER_MAX
 
-from . import channels, conversation, groups
+from . import account, channels, conversation, groups
 from .readers import NONCE_SIZE, REGISTRATION_ID_MAX
 
 __all__ = ["NONCE_SIZE", "REGISTRATION_ID_MAX", "decode_client_frame", "decode_relay_frame", "encode_frame"]
 
 _KIND_MAX: Final = 127  # kinds are one byte of msgpack
 
-_CLIENT: Final = {**conversation.CLIENT, **groups.CLIENT, **channels.CLIENT}
-_RELAY: Final = {**conversation.RELAY, **groups.RELAY, **channels.RELAY}
+_CLIENT: Final = {**conversation.CLIENT, **groups.CLIENT, **channels.CLIENT, **account.CLIENT}
+_RELAY: Final = {**conversation.RELAY, **groups.RELAY, **channels.RELAY, **account.RELAY}
 _KINDS: Final[dict[type[ClientFrame | RelayFrame], int]] = {
     frame: kind for table in (_CLIENT, _RELAY) for kind, (frame, _read) in table.items()
 }

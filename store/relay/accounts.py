@@ -90,6 +90,10 @@ _ADVANCE: Final = Forms(
 )
 _RECORD_UPLOAD: Final = Statement("devices", "UPDATE devices SET upload_digest = ? WHERE device_key = ?")
 _REMOVE_DEVICE: Final = Statement("devices", "DELETE FROM devices WHERE device_key = ?")
+_WAS_REMOVED: Final = Statement(
+    "addresses",
+    "SELECT COUNT(*) FROM addresses WHERE removed_at > ? AND user_id = ? AND device_id = ?",
+)
 _RETIRE: Final = Statement("addresses", "UPDATE addresses SET removed_at = ? WHERE device_key = ?")
 
 
@@ -172,9 +176,16 @@ class Devices:
         self.advance(device, upload_number=upload_number)
         self._transaction.change(_RECORD_UPLOAD, digest, device)
 
-    def remove(self, devices: Sequence[Device]) -> None:
+    def was_removed(self, user: User, device_id: int) -> bool:
+        """Whether a device of this name was removed in the last 60 days, not counting those removed as idle."""
+        since = max(user.created_at, self._transaction.now - limits.ADDRESS_AGE_S)
+        row = self._transaction.row(_WAS_REMOVED, since, user.user_id, device_id)
+        return row is not None and row[0] > 0
+
+    def remove(self, devices: Sequence[Device], *, last_used_at: float | None = None) -> None:
         """Remove devices with their mail, prekeys and remembered ids; mail that they sent stays where it waits.
 
+        Devices that are removed as idle have a time *last_used_at*: they may come again.
         Workers are told, so that they close the connections.
         """
         transaction = self._transaction
@@ -183,7 +194,7 @@ class Devices:
         self._submissions.forget([device.key for device in devices])
         for device in devices:
             transaction.change(_REMOVE_DEVICE, device.key)
-            transaction.change(_RETIRE, transaction.now, device.key)
+            transaction.change(_RETIRE, transaction.now if last_used_at is None else last_used_at, device.key)
         transaction.wake(device.key for device in devices)
 
 

@@ -60,7 +60,7 @@ def sweep(transaction: Transaction, mailboxes: Mailboxes, devices: Devices) -> S
     mail: list[Any] = [Removed(*row) for row in transaction.rows(_MAIL, now - limits.MAIL_AGE_S, rows_max)]
     mailboxes.release(mail)
     idle = [Device(*row) for row in transaction.rows(_IDLE, now - limits.DEVICE_IDLE_S, _IDLE_MAX)]
-    devices.remove(idle)
+    devices.remove(idle, last_used_at=now - limits.DEVICE_IDLE_S)
     envelope_ids = old(_ENVELOPE_IDS, limits.ENVELOPE_IDS_AGE_S)
     prekeys = old(_PREKEYS, limits.HANDED_PREKEYS_AGE_S)
     answers = old(_ANSWERS, limits.BUNDLE_ANSWER_AGE_S)

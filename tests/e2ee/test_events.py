@@ -14,6 +14,7 @@ from e2ee.events import (
     MessageLost,
     MessageState,
     OwnMessage,
+    OwnRead,
     pack_event,
     unpack_event,
 )
@@ -36,7 +37,10 @@ EVENTS: list[DurableEvent] = [
     ),
     OwnMessage(recipient=BOB, own_device=3, message_id=ID, sent_at_ms=1, text=None, data=b"\x00\xff"),
     MessageState(message_id=ID, recipient=BOB, state=DeliveryState.FAILED, reason="blocked"),
-    IdentityChanged(user=BOB, on_record=KEY, shown=OTHER, adopted=False),
+    IdentityChanged(
+        user=BOB, on_record=KEY, shown=OTHER, adopted=False, on_record_number="1" * 60, shown_number="2" * 60
+    ),
+    OwnRead(sender=BOB, own_device=2, message_ids=(ID, ID)),
     MessageLost(sender=BOB, sender_device=1, reason="waited too long"),
     DeliveryQuarantined(sender=BOB, sender_device=1, cause="ZeroDivisionError at engine.py:1"),
 ]

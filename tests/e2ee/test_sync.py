@@ -146,7 +146,7 @@ def test_a_forked_child_is_told_and_does_not_wait_for_its_parents_threads(tmp_pa
 
 
 def public(of: type) -> set[str]:
-    return {name for name in vars(of) if not name.startswith("_")}
+    return {name for name in dir(of) if not name.startswith("_")}
 
 
 def test_the_facade_has_the_names_of_the_client() -> None:

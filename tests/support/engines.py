@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from e2ee.engine import Engine, Output
+from e2ee.engine import Engine, Output, decisions
 from e2ee.events import DirectMessage, DurableEvent, Event, MessageState, OwnMessage
 from e2ee.frames import Acknowledge, ClientFrame, Deliver, Drained, EnvelopeKind, LowPreKeys, RelayFrame
 from e2ee.options import ClientOptions
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from e2ee.engine.step import Step
     from e2ee.events import DeliveryState
     from e2ee.ids import MessageId
     from ratchet import IdentityKeyPair
@@ -35,6 +36,7 @@ EVENTS: Final = 50  # taken out of the inbox at once
 FEW_PREKEYS: Final = ClientOptions(one_time_prekeys=3)
 
 Kind = TypeVar("Kind", bound=DurableEvent)
+Answer = TypeVar("Answer")
 
 
 class Clock:
@@ -147,6 +149,24 @@ class Device:
 
     def tick(self) -> None:
         self.take(self.engine.tick(self.world.clock.now))
+
+    def do(self, work: Callable[[Step], Answer]) -> Answer:
+        """Let the application want something of the engine."""
+        answer, output = self.engine.do(work)
+        self.take(output)
+        return answer
+
+    def trust(self, user: str, identity_key: bytes | None = None, verification: str = "") -> None:
+        self.do(lambda step: decisions.trust(step, user, identity_key, verification))
+
+    def distrust(self, user: str, identity_key: bytes | None = None) -> None:
+        self.do(lambda step: decisions.distrust(step, user, identity_key))
+
+    @property
+    def key(self) -> bytes:
+        """The user's identity key."""
+        with self.store.begin() as unit:
+            return unit.account.require().identity.public_key
 
     # Its application.
 

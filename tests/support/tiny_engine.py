@@ -44,6 +44,7 @@ class TinyOutput:
     acknowledge: int | None = None
     events: tuple[LiveEvent, ...] = ()
     durable: int = 0
+    ready: bool = True
     wake_at: float | None = None
 
 
@@ -128,9 +129,16 @@ class TinyEngine:
         self._step("next_events")
         found = [self.inbox[number] for number in sorted(self.inbox) if number > after][:limit]
         events = tuple(replace(one, redelivered=self.given.get(one.number, 0)) for one in found)
-        for one in found:
+        for one in found[:1]:
             self.given[one.number] = self.given.get(one.number, 0) + 1
         return events
+
+    def hand_out(self, event: DurableEvent, before: DurableEvent | None) -> TinyOutput:
+        self._step("hand_out")
+        self.given[event.number] = self.given.get(event.number, 0) + 1
+        if before is not None:
+            self.inbox.pop(before.number, None)
+        return TinyOutput()
 
     def tick(self, now: float) -> TinyOutput:
         self._step("tick")

@@ -7,44 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2ee.engine.peers import note_change
+from e2ee.engine.identities import shows
 from e2ee.errors import InvalidArgument
 from e2ee.events import DeliveryState, IdentityChanged, MessagePending
 from e2ee.frames import Bundles, EnvelopeKind
-from e2ee.ids import UserId
 from e2ee.options import ClientOptions
-from e2ee.trust import IdentityPolicy, Verdict, judge
+from e2ee.trust import Direction, IdentityPolicy
 from ratchet import IdentityKeyPair
 
 if TYPE_CHECKING:
-    from e2ee.engine.step import Step
     from tests.support.engines import Device, World
 
 SENT, DELIVERED, HELD = DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.HELD
 KEY, OTHER = b"\x05" + bytes(32), b"\x05" + bytes(31) + b"\x01"
 TOFU, VERIFIED, ALWAYS = IdentityPolicy.TRUST_ON_FIRST_USE, IdentityPolicy.VERIFIED_ONLY, IdentityPolicy.ALWAYS
-
-
-@pytest.mark.parametrize(
-    ("policy", "on_record", "verified", "shown", "verdict"),
-    [
-        (TOFU, None, False, KEY, Verdict.ADOPT),
-        (TOFU, KEY, False, KEY, Verdict.USE),
-        (TOFU, KEY, False, OTHER, Verdict.HOLD_CHANGED),
-        (TOFU, KEY, True, OTHER, Verdict.HOLD_CHANGED),
-        (VERIFIED, None, False, KEY, Verdict.HOLD_UNVERIFIED),
-        (VERIFIED, KEY, False, KEY, Verdict.HOLD_UNVERIFIED),
-        (VERIFIED, KEY, True, KEY, Verdict.USE),
-        (VERIFIED, KEY, True, OTHER, Verdict.HOLD_CHANGED),
-        (ALWAYS, None, False, KEY, Verdict.ADOPT),
-        (ALWAYS, KEY, False, OTHER, Verdict.ADOPT),
-        (ALWAYS, KEY, True, KEY, Verdict.USE),
-    ],
-)
-def test_each_policy_says_what_to_do_with_each_key(
-    policy: IdentityPolicy, on_record: bytes | None, *, verified: bool, shown: bytes, verdict: Verdict
-) -> None:
-    assert judge(policy, on_record=on_record, verified=verified, shown=shown) is verdict
 
 
 def new_identity(world: World, old: Device) -> Device:
@@ -56,27 +32,21 @@ def new_identity(world: World, old: Device) -> Device:
     return world.device(old.name[0])
 
 
-def key_of(device: Device) -> bytes:
-    with device.store.begin() as unit:
-        return unit.account.require().identity.public_key
-
-
 def test_messages_to_a_changed_identity_are_held_until_somebody_decides(
     world: World, alice: Device, bob: Device
 ) -> None:
     alice.send("bob", "to the old one")
     world.settle()
-    old_key = key_of(bob)
+    old_key = bob.key
     bob = new_identity(world, bob)
     message_id = alice.send("bob", "to the new one")
     world.settle()
     assert bob.texts() == []
     assert alice.states(message_id) == [HELD]
     assert not alice.engine.unsent()  # closing need not wait for it
-    assert alice.of(IdentityChanged) == [
-        IdentityChanged(user=UserId("bob"), on_record=old_key, shown=key_of(bob), adopted=False)
-    ]
-    alice.take(alice.engine.trust("bob", key_of(bob)))
+    (change,) = alice.of(IdentityChanged)
+    assert (change.user, change.on_record, change.shown, change.adopted) == ("bob", old_key, bob.key, False)
+    alice.trust("bob", bob.key)
     world.settle()
     assert bob.texts() == ["to the new one"]
     assert alice.states(message_id) == [HELD, SENT, DELIVERED]
@@ -94,7 +64,7 @@ def test_messages_from_a_changed_identity_are_held_and_come_in_order_once_it_is_
     assert alice.texts() == []
     assert len(alice.of(IdentityChanged)) == 1
     assert world.relay.boxes["alice", 1].mail == []  # parked, so acknowledged
-    alice.take(alice.engine.trust("bob", key_of(bob), verification="safety number"))
+    alice.trust("bob", bob.key, verification="safety number")
     world.settle()
     assert alice.texts() == ["0", "1", "2"]
 
@@ -118,7 +88,7 @@ def test_with_verified_only_nothing_goes_or_comes_before_the_key_is_verified(wor
     world.settle()
     assert (alice.texts(), bob.texts()) == ([], [])
     assert alice.states(message_id) == [HELD]
-    alice.take(alice.engine.trust("bob", key_of(bob), verification="safety number"))
+    alice.trust("bob", bob.key, verification="safety number")
     world.settle()
     assert (alice.texts(), bob.texts()) == (["I am Bob"], ["are you Bob?"])
 
@@ -129,16 +99,11 @@ def test_after_a_key_was_distrusted_messages_go_on_to_the_one_on_record(
     alice.send("bob", "hello")
     world.settle()
     impostor = world.device("impostor")
-    shown = key_of(impostor)
-
-    def show(step: Step) -> None:
-        note_change(step, "bob", shown)
-
-    alice.take(alice.engine._run(show))
+    alice.do(lambda step: shows(step, "bob", impostor.key, Direction.SENDING))
     message_id = alice.send("bob", "is that you?")
     world.settle()
     assert alice.states(message_id) == [HELD]
-    alice.take(alice.engine.distrust("bob", shown))
+    alice.distrust("bob", impostor.key)
     world.settle()
     assert bob.texts() == ["hello", "is that you?"]
 
@@ -157,7 +122,7 @@ def test_a_held_lane_asks_for_no_more_bundles(world: World, alice: Device, bob: 
 
 def test_a_key_that_the_user_never_showed_cannot_be_trusted(alice: Device) -> None:
     with pytest.raises(InvalidArgument, match="shown"):
-        alice.engine.trust("bob", OTHER)
+        alice.trust("bob", OTHER)
 
 
 @pytest.mark.usefixtures("bob")
@@ -201,4 +166,4 @@ def test_a_store_is_not_opened_with_another_identity_than_its_own(world: World, 
     alice.identity = None
     alice.store.close()
     alice.open()
-    assert world.relay.identities["alice"] == key_of(alice)
+    assert world.relay.identities["alice"] == alice.key
