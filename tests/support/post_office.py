@@ -1,4 +1,4 @@
-"""A relay in memory for tests of the engine: the rules of `docs/protocol.md` section 4, no sockets, no database."""
+"""A relay in memory for tests of the engine: sections 4 and 7 of `docs/protocol.md`, no sockets, no database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from e2ee.codec import decode_array
 from e2ee.errors import RefusalCode
 from e2ee.frames import (
+    AppendEntry,
     Bundles,
     Challenge,
     ClientFrame,
@@ -18,7 +19,10 @@ from e2ee.frames import (
     DeviceRef,
     Drained,
     EnvelopeFor,
+    EnvelopeKind,
     GetBundles,
+    GetGroupDevices,
+    GetGroupLog,
     KemPreKey,
     Login,
     OneTimePreKey,
@@ -28,6 +32,7 @@ from e2ee.frames import (
     SignedPreKey,
     Submission,
     Submit,
+    SubmitGroup,
     Submitted,
     Uploaded,
     UploadPreKeys,
@@ -35,6 +40,8 @@ from e2ee.frames import (
     Welcome,
 )
 from ratchet import verify_signature
+
+from .post_groups import PostGroups
 
 BATCH: Final = 16  # deliveries in one frame
 
@@ -81,7 +88,8 @@ class PostOffice:
         self.stored: set[tuple[DeviceName, DeviceName, bytes]] = set()  # envelope ids (R4.9)
         self.overheard: list[tuple[DeviceName, DeviceName, EnvelopeFor]] = []
         self.full: set[DeviceName] = set()
-        self.refusing: dict[str, RefusalCode] = {}  # submissions to a user
+        self.refusing: dict[str, RefusalCode] = {}  # submissions to a user, or to the group of a hexadecimal id
+        self.groups = PostGroups(self)
         self.nonces = 0
 
     def challenge(self) -> Challenge:
@@ -127,6 +135,8 @@ class PostOffice:
                 return Bundles(0, tuple(self._bundles(sender, one.user_id, one.device_ids) for one in frame.wanted))
             case Submit():
                 return self._submit(sender, frame)
+            case AppendEntry() | GetGroupLog() | GetGroupDevices() | SubmitGroup():
+                return self.groups.handle(sender, frame)
             case _:
                 return None
 
@@ -203,31 +213,42 @@ class PostOffice:
             assert len(set(named)) == len(named)
             assert set(named) <= set(listed)
             ids = frozenset(envelope.envelope_id for envelope in submission.envelopes)
-            if self.boxes[sender].numbers.setdefault(submission.number, ids) != ids:
+            if not self.is_first_use(sender, submission.number, ids):
                 return Submitted(0, tuple(outcomes), RefusalCode.ROLLED_BACK, None, None)
             outcomes.append(self._store(sender, frame.user_id, submission))
         return Submitted(0, tuple(outcomes), None, None, None)
 
     def _store(self, sender: DeviceName, user_id: str, submission: Submission) -> tuple[Outcome, ...]:
-        counters = self.boxes[sender].counters
-        counters.submission = max(counters.submission, submission.number)
-        outcomes = []
-        for envelope in submission.envelopes:
-            recipient = (user_id, envelope.device_id)
-            key = (sender, recipient, envelope.envelope_id)
-            if key in self.stored:
-                outcomes.append(Outcome.DUPLICATE)
-            elif recipient in self.full:
-                outcomes.append(Outcome.FULL)
-            else:
-                self.stored.add(key)
-                box = self.boxes[recipient]
-                box.number += 1
-                box.drained = False
-                parts = (*sender, envelope.envelope_id, envelope.kind, envelope.body)
-                box.mail.append(Delivery(box.number, *parts, 0))
-                outcomes.append(Outcome.STORED)
-        return tuple(outcomes)
+        return tuple(
+            self.put(sender, (user_id, one.device_id), one.envelope_id, one.kind, one.body)
+            for one in submission.envelopes
+        )
+
+    # What groups need too.
+
+    def is_first_use(self, sender: DeviceName, number: int, envelope_ids: frozenset[bytes]) -> bool:
+        """Note a submission number, or tell that it stood for something else (R4.11)."""
+        box = self.boxes[sender]
+        if box.numbers.setdefault(number, envelope_ids) != envelope_ids:
+            return False
+        box.counters.submission = max(box.counters.submission, number)
+        return True
+
+    def put(
+        self, sender: DeviceName, recipient: DeviceName, envelope_id: bytes, kind: EnvelopeKind, body: bytes
+    ) -> Outcome:
+        """Put one envelope into a mailbox."""
+        key = (sender, recipient, envelope_id)
+        if key in self.stored:
+            return Outcome.DUPLICATE
+        if recipient in self.full:
+            return Outcome.FULL
+        self.stored.add(key)
+        box = self.boxes[recipient]
+        box.number += 1
+        box.drained = False
+        box.mail.append(Delivery(box.number, *sender, envelope_id, kind, body, 0))
+        return Outcome.STORED
 
 
 def _all(counters: Counters) -> tuple[int, int, int]:
