@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from e2ee.engine import Engine, Output, decisions
 from e2ee.events import DirectMessage, DurableEvent, Event, MessageState, OwnMessage
-from e2ee.frames import Acknowledge, ClientFrame, Deliver, Drained, EnvelopeKind, LowPreKeys, RelayFrame
+from e2ee.frames import Acknowledge, ClientFrame, Deliver, Drained, LowPreKeys, RelayFrame
 from e2ee.options import ClientOptions
-from ratchet.messages import PreKeyMessage, SignalMessage
 from store import ClientStore
 
+from .key_use import keys_used_twice
 from .post_office import DeviceName, PostOffice
 
 if TYPE_CHECKING:
@@ -248,14 +248,8 @@ class World:
         for device in self.every:
             device.engine.close()
 
-    def keys_used_twice(self) -> list[tuple[DeviceName, DeviceName, bytes, int]]:
-        """Message keys (by sender, recipient, ratchet key and counter) with two different ciphertexts, ever."""
-        bodies: dict[tuple[DeviceName, DeviceName, bytes, int], set[bytes]] = defaultdict(set)
-        for sender, recipient, envelope in self.relay.overheard:
-            message = (
-                PreKeyMessage.parse(envelope.body).message
-                if envelope.kind is EnvelopeKind.PREKEY
-                else SignalMessage.parse(envelope.body)
-            )
-            bodies[sender, recipient, message.ratchet_key, message.counter].add(message.authenticated)
-        return [key for key, found in bodies.items() if len(found) > 1]
+    def keys_used_twice(self) -> list[tuple[DeviceName, DeviceName | None, bytes, int]]:
+        """Message keys with two different ciphertexts, ever."""
+        return keys_used_twice(
+            (sender, recipient, envelope.kind, envelope.body) for sender, recipient, envelope in self.relay.overheard
+        )

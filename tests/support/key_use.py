@@ -1,0 +1,42 @@
+"""Whether a message key has sealed two different texts: seen by whoever reads every ciphertext, as the relay does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeVar
+
+from e2ee.frames import EnvelopeKind
+from ratchet.messages import PreKeyMessage, SenderKeyMessage, SignalMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    _End = TypeVar("_End", bound=Hashable)
+else:
+    _End = TypeVar("_End")
+
+__all__ = ["keys_used_twice"]
+
+
+def keys_used_twice(
+    overheard: Iterable[tuple[_End, _End, EnvelopeKind, bytes]],
+) -> list[tuple[_End, _End | None, bytes, int]]:
+    """Return the message keys with two different ciphertexts, ever, among (sender, recipient, kind, body).
+
+    A key is named by sender and recipient (None: a group's, the same for all), ratchet key or chain, and counter.
+    """
+    bodies: dict[tuple[_End, _End | None, bytes, int], set[bytes]] = defaultdict(set)
+    for sender, recipient, kind, body in overheard:
+        match kind:
+            case EnvelopeKind.PREKEY | EnvelopeKind.SIGNAL:
+                message = (
+                    PreKeyMessage.parse(body).message if kind is EnvelopeKind.PREKEY else SignalMessage.parse(body)
+                )
+                bodies[sender, recipient, message.ratchet_key, message.counter].add(message.authenticated)
+            case EnvelopeKind.SENDER_KEY:
+                sealed = SenderKeyMessage.parse(body)
+                chain = sealed.distribution_id.bytes + sealed.chain_id.to_bytes(4, "big")
+                bodies[sender, None, chain, sealed.iteration].add(sealed.signed)
+            case EnvelopeKind.GROUP_ENTRY:
+                pass  # signed, not sealed
+    return [key for key, found in bodies.items() if len(found) > 1]

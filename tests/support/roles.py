@@ -1,0 +1,237 @@
+"""What runs in the processes of `processes`: a relay that notes every ciphertext, a client with its application.
+
+Both tell their progress through a pipe, and live until they are killed or told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from e2ee import Client, ClientOptions, DeliveryState, DirectMessage, DurableEvent, MessageState, OwnMessage, Relay
+from e2ee.frames import Deliver, Submit, Uploaded
+from e2ee.relay import RelayHooks
+from e2ee.relay.hooks import Peer, Verdict
+from e2ee.shell import Surroundings
+
+from .journal import Journal, read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
+    from e2ee.relay import RelayOptions
+
+__all__ = ["ClientSettings", "RelaySettings", "live_as_client", "live_as_relay"]
+
+AHEAD_MAX: Final = 20  # messages that an application sends before it has had as many from each device of its peer
+HASTE: Final = 10  # how much faster a client's clock goes: it waits a tenth of the time before it connects again
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """A relay's process. It keeps its store and its record of ciphertexts in *folder*."""
+
+    folder: Path
+    port: int
+    options: RelayOptions | None = None
+
+    @property
+    def record(self) -> Path:
+        """Where every ciphertext is noted, in and out."""
+        return self.folder / "relay.record"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """A client's process, and what its application does: *count* numbered messages to *peer*."""
+
+    folder: Path
+    port: int
+    user_id: str
+    device_id: int
+    peer: str
+    peer_devices: int
+    count: int
+    identity: bytes | None = None  # export of the user's first device, under the passphrase "identity"
+
+    @property
+    def name(self) -> str:
+        """Of the device, in messages and files."""
+        return f"{self.user_id}-{self.device_id}"
+
+    @property
+    def store(self) -> str:
+        """Where its store is."""
+        return f"sqlite:///{self.folder}/{self.name}.db"
+
+    @property
+    def journal(self) -> Path:
+        """Where its application notes what it sends and sees."""
+        return self.folder / f"{self.name}.journal"
+
+
+@contextmanager
+def _commands(pipe: Connection) -> Iterator[dict[str, asyncio.Event]]:
+    """Events that are set when the other end of *pipe* says their names."""
+    events = {"go": asyncio.Event(), "stop": asyncio.Event()}
+
+    def come() -> None:
+        try:
+            events[pipe.recv()].set()
+        except EOFError:  # the test is gone, and with it every reason to live
+            os._exit(1)
+
+    asyncio.get_running_loop().add_reader(pipe.fileno(), come)
+    try:
+        yield events
+    finally:
+        asyncio.get_running_loop().remove_reader(pipe.fileno())
+
+
+# The relay.
+
+
+def live_as_relay(settings: RelaySettings, pipe: Connection) -> None:
+    """Serve until told to stop."""
+    asyncio.run(_relay(settings, pipe))
+
+
+async def _relay(settings: RelaySettings, pipe: Connection) -> None:
+    record = Journal(settings.record)
+
+    def inbound(peer: Peer, frame: ClientFrame | UnknownFrame) -> Verdict:
+        if isinstance(frame, Submit):
+            for submission in frame.submissions:
+                for one in submission.envelopes:
+                    sender, recipient = (peer.user_id, peer.device_id), (frame.user_id, one.device_id)
+                    record.write("in", sender, recipient, one.envelope_id.hex(), int(one.kind), one.body.hex())
+        return Verdict.PASS
+
+    def outbound(peer: Peer, frame: RelayFrame) -> Verdict:
+        if isinstance(frame, Deliver):
+            for one in frame.deliveries:
+                sender, recipient = (one.sender_user_id, one.sender_device_id), (peer.user_id, peer.device_id)
+                record.write("out", sender, recipient, one.envelope_id.hex(), int(one.kind), one.body.hex())
+        if isinstance(frame, Uploaded):
+            pipe.send(("uploaded", f"{peer.user_id}-{peer.device_id}"))
+        return Verdict.PASS
+
+    hooks = RelayHooks(on_inbound=inbound, on_outbound=outbound)
+    store = f"sqlite:///{settings.folder}/relay.db"
+    with _commands(pipe) as events:
+        async with Relay(port=settings.port, store=store, options=settings.options, hooks=hooks):
+            pipe.send(("ready",))
+            await events["stop"].wait()
+
+
+# The client.
+
+
+class _Hasty:
+    """An event loop's clock, going faster."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def time(self) -> float:
+        return self._loop.time() * HASTE
+
+    def call_at(self, when: float, callback: Callable[[], None], /) -> asyncio.TimerHandle:
+        return self._loop.call_at(when / HASTE, callback)
+
+
+class _Application:
+    """Sends its messages, and notes what it sees before it acknowledges it."""
+
+    def __init__(self, settings: ClientSettings, client: Client, pipe: Connection) -> None:
+        self._settings = settings
+        self._client = client
+        self._pipe = pipe
+        before = read_journal(settings.journal)
+        self._life = 1 + sum(line[0] == "life" for line in before)
+        self._queued = {line[1] for line in before if line[0] == "queued"}
+        self._seen = {line[1] for line in before if line[0] == "seen"}
+        self._journal = Journal(settings.journal)
+        self._journal.write("life", self._life)
+        self._more = asyncio.Event()
+
+    def _note(self, *line: object) -> None:
+        self._journal.write(*line, sync=True)
+        self._pipe.send(line)
+
+    async def send_all(self) -> None:
+        """Send what is not queued yet; what may be or not is sent again, under another id."""
+        settings = self._settings
+        for number in range(1, settings.count + 1):
+            if number in self._queued:
+                continue
+            while number > len(self._seen) / settings.peer_devices + AHEAD_MAX:
+                self._more.clear()
+                await self._more.wait()
+            self._note("intended", number)
+            message_id = await self._client.send(settings.peer, f"{settings.name} {number}")
+            self._note("queued", number, message_id)
+
+    async def read_all(self) -> None:
+        """Read until there is nothing more, which is never."""
+        async for event in self._client.events(acknowledge="manual"):
+            if not isinstance(event, DurableEvent):
+                continue
+            self._see(event)
+            await self._client.acknowledge(event)
+
+    def _see(self, event: DurableEvent) -> None:
+        match event:
+            case DirectMessage(message_id=message_id, text=text, late=late, redelivered=again):
+                sender = f"{event.sender}-{event.sender_device}"
+                self._note("seen", message_id, sender, text, event.conversation_number, late, again, self._life)
+                self._seen.add(message_id)
+                self._more.set()
+            case OwnMessage(message_id=message_id, text=text, redelivered=again):
+                self._note("copied", message_id, f"{event.recipient}", text, again, self._life)
+            case MessageState(message_id=message_id, state=state, reason=reason):
+                if state in (DeliveryState.FAILED, DeliveryState.EXPIRED):
+                    self._note("trouble", state.name, reason)
+                else:
+                    self._note("state", message_id, state.name)
+            case _:
+                self._note("trouble", type(event).__name__, "")
+
+
+def live_as_client(settings: ClientSettings, pipe: Connection) -> None:
+    """Be a client whose application sends and reads until told to stop."""
+    asyncio.run(_client(settings, pipe))
+
+
+async def _client(settings: ClientSettings, pipe: Connection) -> None:
+    loop = asyncio.get_running_loop()
+    export: dict[str, Any] = {}
+    if settings.identity is not None:
+        export = {"identity": settings.identity, "identity_passphrase": "identity"}
+    with _commands(pipe) as events:
+        async with Client(
+            settings.user_id,
+            relay=f"ws://127.0.0.1:{settings.port}",
+            store=settings.store,
+            device_id=settings.device_id,
+            options=ClientOptions(one_time_prekeys=20),
+            surroundings=Surroundings(timers=_Hasty(loop)),
+            **export,
+        ) as client:
+            application = _Application(settings, client, pipe)
+            reading = loop.create_task(application.read_all())
+            pipe.send(("ready",))
+            await events["go"].wait()
+            sending = loop.create_task(application.send_all())
+            stop = loop.create_task(events["stop"].wait())
+            done, _ = await asyncio.wait((reading, stop), return_when=asyncio.FIRST_COMPLETED)
+            if reading in done:
+                reading.result()  # what ended it
+            await sending
+            reading.cancel()
