@@ -191,7 +191,12 @@ class Client(AccountCalls, ChannelCalls):
             if exported.user_id != self.user_id:
                 raise InvalidArgument("the identity export is another user's")
             identity = exported.identity
-        store = ClientStore.open(self._store, passphrase=self._passphrase, key_provider=self._key_provider)
+        store = ClientStore.open(
+            self._store,
+            passphrase=self._passphrase,
+            key_provider=self._key_provider,
+            clock=self._surroundings.wall_clock,
+        )
         try:
             self._engine = Engine.open(
                 store,

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
@@ -33,6 +34,7 @@ from .worker import Worker, in_store_thread
 
 if TYPE_CHECKING:
     import ssl as tls
+    from collections.abc import Callable
     from types import TracebackType
 
     from websockets.http11 import Request, Response
@@ -66,7 +68,8 @@ class Relay:
     *port* 0 lets the system pick one. *store* is a SQLAlchemy URL: SQLite for one relay, PostgreSQL for any number on
     one schema. *ssl* makes it ``wss://``; without it, on an address that is not loopback, something in front of the
     relay has to bring TLS. Who may register on such an address has to be said: by `RelayHooks.authorize` or by
-    `RelayOptions.open_registration`; and `RelayOptions.names` has the names by which clients dial. Entering raises
+    `RelayOptions.open_registration`; and `RelayOptions.names` has the names by which clients dial. *clock* gives the
+    seconds since 1970 by which mail and keys age; tests bring their own. Entering raises
     InvalidArgument, OSError (the address), or an error of the store, which names the database and what to do.
     """
 
@@ -79,6 +82,7 @@ class Relay:
         options: RelayOptions | None = None,
         hooks: RelayHooks | None = None,
         ssl: tls.SSLContext | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._host = host
         self._port = port
@@ -86,6 +90,7 @@ class Relay:
         self._options = options or RelayOptions()
         self._hooks = hooks or RelayHooks()
         self._ssl = ssl
+        self._clock = clock
         self._conversations = Conversations(self._options, self._hooks)
         # Room for handshakes and health checks when all places are taken.
         self._gate = Gate(self._options.connections_max + self._options.strangers_max)
@@ -111,7 +116,8 @@ class Relay:
         self._executor = in_store_thread()
         loop = asyncio.get_running_loop()
         try:
-            self._store = await loop.run_in_executor(self._executor, RelayStore.open, self._store_url)
+            open_store = partial(RelayStore.open, self._store_url, clock=self._clock)
+            self._store = await loop.run_in_executor(self._executor, open_store)
         except BaseException:
             self._executor.shutdown(wait=False)
             raise
