@@ -47,6 +47,29 @@ DECRYPTION: Final = (
 )
 
 
+# The relay without sockets, threads and clocks.
+RELAY_CORE: Final = (
+    "account",
+    "arrivals",
+    "claim",
+    "connection",
+    "core",
+    "devices",
+    "group_arrivals",
+    "group_mail",
+    "groups",
+    "login",
+    "mail",
+    "plan",
+    "prekeys",
+    "rates",
+    "refusal",
+    "rosters",
+    "statistics",
+    "submit",
+)
+
+
 class Rule(NamedTuple):
     """The modules that match *modules* import nothing of *forbidden*, except those that match *exceptions*."""
 
@@ -76,19 +99,35 @@ RULES: Final = (
     *(
         Rule(f"e2ee.{module}", (*NETWORK, "socket", *THREADS, *CLOCK, *DICE))
         for module in (
+            "backoff",
+            "codec",
             "content",
+            "errors",
             "events*",
             "frames*",
             "groups*",
+            "identities",
             "ids",
+            "limits",
             "link",
-            "recovery",
-            "relay.core",
+            "link_events",
+            "options",
+            "reading",
+            "recovery*",
+            "steps",
             "trust",
+            "wakeup",
             "wire*",
+            *(f"relay.{module}" for module in RELAY_CORE),
         )
     ),
-    Rule("e2ee.engine", (*NETWORK, "socket", *THREADS)),
+    # The engine is plain synchronous code: its clock is the store's, its dice come with `Engine.open`.
+    Rule("e2ee.engine*", (*NETWORK, "socket", *THREADS, *CLOCK)),
+    Rule("e2ee.engine*", DICE, exceptions=("e2ee.engine.core",)),
+    # The shell decides nothing: it knows neither the engine nor what a message is.
+    Rule("e2ee.shell", ("ratchet", "e2ee.engine", "e2ee.content", "e2ee.trust")),
+    Rule("e2ee.link*", ("ratchet", "store", "e2ee.engine", "e2ee.content")),
+    Rule("e2ee.trust", ("ratchet", "store")),
     # The relay cannot decrypt: not by policy, but because the code is not there.
     Rule("e2ee.relay*", (*DECRYPTION, "e2ee.client", "e2ee.engine", "e2ee.content", "store.sessions", "store.work")),
     # The verifier, and the second implementation it is made of, share no code with what they verify.
@@ -207,6 +246,10 @@ def test_what_a_relay_may_not_load_is_still_called_so() -> None:
     modules = {module_name(path) for path in sources()}
     exports = {f"ratchet.{name}" for name in ratchet.__all__}
     assert set(DECRYPTION) - modules - exports == set()
+
+
+def test_the_modules_of_the_relays_core_are_still_called_so() -> None:
+    assert {f"e2ee.relay.{name}" for name in RELAY_CORE} <= {module_name(path) for path in sources()}
 
 
 def test_files_and_functions_are_short_or_say_why_not() -> None:
