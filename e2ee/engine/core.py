@@ -328,7 +328,7 @@ class Engine:
         due += [
             lane.not_before
             for user_id, lane in memory.lanes.items()
-            if user_id in memory.active and not lane.in_flight and not lane.asking
+            if memory.ready and user_id in memory.active and not lane.in_flight and not lane.asking
         ]
         at = receipts.flush_at(memory)
         if at is not None:

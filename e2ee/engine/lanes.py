@@ -34,7 +34,8 @@ ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of
 def pump(step: Step, user_id: str) -> None:
     """Bring the lane to a user forward: what is stored goes first, then what is queued is encrypted."""
     lane = step.memory.lane(user_id)
-    if not step.memory.online or lane.in_flight or lane.asking or step.now < lane.not_before:
+    # Until the relay has our prekeys it takes no message of ours: nobody could answer.
+    if not (step.memory.online and step.memory.ready) or lane.in_flight or lane.asking or step.now < lane.not_before:
         return
     rows = submissions(step, user_id)
     if lane.repairing:
