@@ -78,6 +78,7 @@ class Connection:
         "claim",
         "drained",
         "envelopes",
+        "fan_out",
         "full_since",
         "heard_at",
         "identity_key",
@@ -109,6 +110,7 @@ class Connection:
         self.full_since: float | None = None  # when the window of deliveries became full; None: it is not
         self.low_told = False  # `LowPreKeys` was sent since the last upload
         self.envelopes = Rate(options.envelopes_per_s, options.envelopes_burst, now)
+        self.fan_out = Rate(options.group_deliveries_per_s, options.group_deliveries_burst, now)
         self.requests = Rate(options.requests_per_s, options.requests_burst, now)
         self.submitted = 0  # the highest submission number that the relay has seen of the device
         self._unacknowledged: deque[tuple[int, int]] = deque()  # number and size of what was pushed

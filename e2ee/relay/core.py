@@ -40,7 +40,7 @@ from .connection import (
     TooSlow,
     Woken,
 )
-from .limits import SEEN_EVERY_S, UNIT_ATTEMPTS_MAX, RelayOptions
+from .limits import SEEN_EVERY_S, UNIT_ATTEMPTS_MAX, UNIT_ENVELOPES_MAX, RelayOptions
 from .plan import Entered, Plan, RollBack, Step
 from .refusal import closing, replacement
 from .statistics import Statistics
@@ -208,7 +208,7 @@ class RelayCore:
             plan = Plan(now, self._by_device, destinations)
             try:
                 with self._store.begin() as unit:
-                    self._work(plan, unit, steps)
+                    done = self._work(plan, unit, steps)
             except StoreUnavailable as error:
                 # It may have been committed all the same: nobody is told that nothing was stored (R4.14).
                 return self._fail(steps, error)
@@ -221,12 +221,19 @@ class RelayCore:
                 if not isinstance(error, StaleWriter) or attempt == UNIT_ATTEMPTS_MAX:
                     return self._fail(steps, error)
             else:
-                return self._apply(plan, now)
+                outputs = self._apply(plan, now)
+                rest = [one for one in steps[done:] if one.connection is None or one.connection.phase is not Phase.DOWN]
+                return outputs + self._run(rest, destinations, now) if rest else outputs
         return []
 
-    def _work(self, plan: Plan, unit: RelayUnit, steps: Sequence[Step]) -> None:
+    def _work(self, plan: Plan, unit: RelayUnit, steps: Sequence[Step]) -> int:
+        """Do *steps*, up to what one unit may take; return how many were done."""
         ended: set[Connection] = set()
+        done = 0
         for step in steps:
+            if sum(plan.envelopes.values()) >= UNIT_ENVELOPES_MAX:
+                break
+            done += 1
             if step.connection in ended:  # what comes after the last frame of a connection is not looked at
                 continue
             before = len(plan.outputs)
@@ -238,6 +245,7 @@ class RelayCore:
             mail.acknowledge(plan, unit)
         mail.push(plan, unit, self._options)
         self._audience.announce_notices(plan.notices, unit)
+        return done
 
     def _fail(self, steps: Sequence[Step], error: Exception) -> list[Output]:
         self.statistics.failures += 1
@@ -259,8 +267,7 @@ class RelayCore:
             connection.low_told = False
         for connection in plan.told_low:
             connection.low_told = True
-        for connection, number in plan.submitted.items():
-            connection.submitted = max(connection.submitted, number)
+        plan.note_sent()
         self._end(plan, outputs)
         for key, number in plan.acknowledged.items():
             if key in self._by_device:

@@ -16,12 +16,12 @@ from e2ee.frames import (
     SubmitGroup,
 )
 from e2ee.groups import device_digest
-from e2ee.limits import GROUP_DEVICES_MAX, GROUP_ENTRIES_PER_FRAME_MAX
+from e2ee.limits import GROUP_DEVICES_MAX
 from store.relay import Outcome
 from store.relay.limits import DIGEST_SIZE
 
 from . import mail
-from .rosters import DELETED, member_devices
+from .rosters import DELETED, log_entries, member_devices
 from .submit import is_its_own, known_numbers
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
     unit.exclusive()  # no entry slips between the look at the epoch and the commit
     head, others = _others(session, frame.group_id, unit)
     if head is None:
-        refusal = refuse_group_submit(frame.request, RefusalCode.UNKNOWN_GROUP)
+        refusal = _refuse_outsider(session, frame, unit)
     elif frame.epoch != head.epoch or frame.log_number > head.number:
-        since = unit.groups.entries(head.group_id, after=frame.log_number, count_max=GROUP_ENTRIES_PER_FRAME_MAX)
-        entries = tuple(one.entry for one in since)
+        entries = log_entries(unit, head.group_id, frame.log_number + 1, head.number)
         refusal = refuse_group_submit(frame.request, RefusalCode.GROUP_CHANGED, entries=entries)
     elif frame.digest is not None and frame.digest != device_digest(members := member_devices(others)):
         refusal = refuse_group_submit(frame.request, RefusalCode.DEVICES_CHANGED, members=members)
@@ -84,6 +83,15 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
         mail.store(plan, unit)  # keys that this batch has for members are ahead of the messages
         refusal = _fan_out(connection, session, frame, others, plan, unit)
     plan.reply(connection, refusal)
+
+
+def _refuse_outsider(session: Session, frame: SubmitGroup, unit: RelayUnit) -> GroupSubmitted:
+    """Refuse who has no seat: who had one is told the entries up to the one that ended it, nobody else anything."""
+    last = unit.groups.left_at(frame.group_id, session.device.user_id, session.identity_key)
+    if last is None:
+        return refuse_group_submit(frame.request, RefusalCode.UNKNOWN_GROUP)
+    entries = log_entries(unit, frame.group_id, frame.log_number + 1, last)
+    return refuse_group_submit(frame.request, RefusalCode.GROUP_CHANGED, entries=entries)
 
 
 def _others(session: Session, group_id: bytes, unit: RelayUnit) -> tuple[GroupHead | None, list[Device]]:
@@ -108,6 +116,9 @@ def _fan_out(
     keys = [device.key for device in others]
     missed: list[GroupMiss] = []
     for position, message in enumerate(frame.messages):
+        wait_ms = plan.fan_out(connection, len(keys))
+        if wait_ms:
+            return GroupSubmitted(frame.request, position, tuple(missed), RefusalCode.RATE_LIMITED, (), (), wait_ms)
         digest = _digest(frame.group_id, message)
         if not is_its_own(connection, session, message.number, digest, known, plan):
             return GroupSubmitted(frame.request, position, tuple(missed), RefusalCode.ROLLED_BACK, (), (), None)

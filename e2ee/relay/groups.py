@@ -20,7 +20,7 @@ from store.relay import Appended, Conflict, Entry, GroupHead, Seat
 from store.relay.limits import ID_SIZE
 
 from . import mail
-from .rosters import DELETED, changed_seats, membership, readable
+from .rosters import DELETED, changed_seats, log_entries, membership, readable
 
 if TYPE_CHECKING:
     from e2ee.groups import GroupEntry
@@ -65,11 +65,11 @@ def append(
         _create(connection, session, request, entry, plan, unit)
     elif head is None or (last := readable(session, head, unit)) is None:
         plan.reply(connection, refuse_log(request, RefusalCode.UNKNOWN_GROUP))
-    elif entry.number != head.number + 1:
-        since = _entries(unit, head.group_id, min(entry.number, head.number + 1), last)
-        plan.reply(connection, GroupLog(request, head.group_id, head.number, RefusalCode.GROUP_CHANGED, since, None))
+    elif last < head.number or entry.number != head.number + 1:
+        since = log_entries(unit, head.group_id, entry.number, last)
+        plan.reply(connection, GroupLog(request, head.group_id, last, RefusalCode.GROUP_CHANGED, since, None))
     else:
-        plan.reply(connection, _follow(session, options, request, entry, head, plan, unit))
+        plan.reply(connection, _follow(connection, session, options, request, entry, head, plan, unit))
 
 
 def read_log(connection: Connection, session: Session, frame: GetGroupLog, plan: Plan, unit: RelayUnit) -> None:
@@ -83,16 +83,8 @@ def read_log(connection: Connection, session: Session, frame: GetGroupLog, plan:
     if head is None or last is None:
         plan.reply(connection, refuse_log(frame.request, RefusalCode.UNKNOWN_GROUP))
         return
-    entries = _entries(unit, head.group_id, frame.start, last)
+    entries = log_entries(unit, head.group_id, frame.start, last)
     plan.reply(connection, GroupLog(frame.request, head.group_id, last, None, entries, None))
-
-
-def _entries(unit: RelayUnit, group_id: bytes, start: int, last: int) -> tuple[bytes, ...]:
-    """The log from *start* to at most *last*."""
-    if start > last:
-        return ()
-    count_max = min(GROUP_ENTRIES_PER_FRAME_MAX, last - start + 1)
-    return tuple(one.entry for one in unit.groups.entries(group_id, after=start - 1, count_max=count_max))
 
 
 def _is_stored(entry: GroupEntry, unit: RelayUnit) -> bool:
@@ -124,6 +116,7 @@ def _create(
 
 
 def _follow(
+    connection: Connection,
     session: Session,
     options: RelayOptions,
     request: int,
@@ -133,18 +126,29 @@ def _follow(
     unit: RelayUnit,
 ) -> GroupLog:
     """Append an entry that has the next number, if it follows from the log."""
+    if head.kind == DELETED:
+        return refuse_log(request, RefusalCode.ENTRY_REFUSED)
+    roster = unit.groups.roster(head.group_id)
     try:
-        after = membership(head, unit.groups.roster(head.group_id)).apply(entry)
+        after = membership(head, roster).apply(entry)
     except EntryRefused:
         return refuse_log(request, RefusalCode.ENTRY_REFUSED)
-    if entry.operation in _JOINING:
-        wait_ms = _join_wait(head, options, unit)
-        if wait_ms:
-            return refuse_log(request, RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
+    wait_ms = _join_wait(head, options, unit) if entry.operation in _JOINING else 0
+    wait_ms = wait_ms or plan.fan_out(connection, len(roster) + 1)
+    if wait_ms:
+        return refuse_log(request, RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
+    refusal = _store(session, entry, after, plan, unit)
+    if refusal is not None:
+        return refuse_log(request, refusal)
+    return GroupLog(request, head.group_id, entry.number, None, (), None)
+
+
+def _store(session: Session, entry: GroupEntry, after: Membership, plan: Plan, unit: RelayUnit) -> RefusalCode | None:
+    """Append what has been judged, and tell everybody whom it concerns; or say that there is no room."""
     seats, removed = changed_seats(entry, after)
     over = after.deleted
     appended = unit.groups.append(
-        head.group_id,
+        entry.group_id,
         Entry(entry.number, entry.data, entry.hash),
         epoch=after.epoch,
         actor=session.device,
@@ -156,16 +160,16 @@ def _follow(
         group_kind=DELETED if over else int(after.kind),
     )
     match appended:
-        case stored.EntryRefused():
-            return refuse_log(request, RefusalCode.GROUP_FULL)
-        case Conflict():  # not under the lock
-            return refuse_log(request, RefusalCode.GROUP_CHANGED)
         case Appended(outcomes=outcomes):
             for device, outcome in outcomes:
                 plan.count(outcome, device.key)
+        case Conflict():  # not under the lock
+            return RefusalCode.GROUP_CHANGED
+        case _:
+            return RefusalCode.GROUP_FULL
     if over:
-        unit.groups.retire(head.group_id)
-    return GroupLog(request, head.group_id, entry.number, None, (), None)
+        unit.groups.retire(entry.group_id)
+    return None
 
 
 def _join_wait(head: GroupHead, options: RelayOptions, unit: RelayUnit) -> int:

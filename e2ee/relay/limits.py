@@ -24,6 +24,7 @@ __all__ = ["IdentityChange", "RelayOptions"]
 UNIT_ATTEMPTS_MAX: Final = 3  # of one batch that another worker's commit disturbed
 MASKS_MAX: Final = 1_000  # different masks of channels: each publication is held against all of them
 WATCHED_USERS_MAX: Final = 10_000  # told when a watch begins, the first by name; of the others only what changes
+UNIT_ENVELOPES_MAX: Final = 20_000  # after which a batch goes on in a new unit: other workers wait for the lock
 RETRY_AFTER_MS: Final = 1_000  # told with UNAVAILABLE: a database that is busy is free again by then
 EXPLANATION: Final = 200  # characters of an explanation: an address of a page and a sentence
 SEEN_EVERY_S: Final = 3_600.0  # seconds between notes that connected devices are in use; they are removed after 60 days
@@ -60,6 +61,8 @@ class RelayOptions:
     # Rates; each is a steady rate and how much may come at once after a pause.
     envelopes_per_s: float = 1_000.0  # of one connection: 20 devices, 50 messages a second
     envelopes_burst: int = 20_000  # what a client has queued in a day offline
+    group_deliveries_per_s: float = 5_000.0  # of one connection: five messages a second to 1,000 devices
+    group_deliveries_burst: int = 20_000  # 20 messages to 1,000 devices: two seconds of a relay's work
     requests_per_s: float = 20.0  # of one connection, submissions apart: an upload of 100 keys costs 20 ms
     requests_burst: int = 200
     group_joins_per_minute: int = 30  # joins and acceptances of one group: every member keys every device that comes

@@ -74,6 +74,7 @@ class Plan:
     mail: list[Envelope] = field(default_factory=list)  # not stored yet, as are those accepted not answered
     accepted: list[Accepted] = field(default_factory=list)
     submitted: dict[Connection, int] = field(default_factory=dict)  # highest number accepted
+    fanned_out: dict[Connection, int] = field(default_factory=dict)  # deliveries of groups
     numbers: dict[tuple[DeviceKey, int], bytes] = field(default_factory=dict)  # used for the first time
     notices: list[UserNotice] = field(default_factory=list)  # users that came or went, for who watches them
     watching: list[Connection] = field(default_factory=list)
@@ -95,9 +96,24 @@ class Plan:
         if outcome is Outcome.STORED:
             self.touched.add(recipient)
 
+    def fan_out(self, connection: Connection, count: int) -> int:
+        """Let a connection make *count* deliveries to a group, and return 0, or the milliseconds after which it may."""
+        promised = self.fanned_out.get(connection, 0)
+        wait_ms = connection.fan_out.wait(count, self.now, promised=promised)
+        if not wait_ms:
+            self.fanned_out[connection] = promised + count
+        return wait_ms
+
     def submit(self, connection: Connection, number: int) -> None:
         """Note that the submission of this number is accepted."""
         self.submitted[connection] = max(number, self.submitted.get(connection, 0))
+
+    def note_sent(self) -> None:
+        """Let connections remember, once this is committed, what was taken from them."""
+        for connection, count in self.fanned_out.items():
+            connection.fan_out.spend(count, self.now)
+        for connection, number in self.submitted.items():
+            connection.submitted = max(connection.submitted, number)
 
     def acknowledge(self, device: DeviceKey, number: int) -> None:
         """Remove the device's mail up to *number* at the end of the transaction."""

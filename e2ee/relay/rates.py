@@ -16,6 +16,20 @@ class Rate:
         self._left = float(burst)
         self._since = now
 
+    def wait(self, count: int, now: float, *, promised: int = 0) -> int:
+        """The milliseconds after which *count* could be taken beside what is *promised*; 0: now. Takes nothing.
+
+        What is more than there ever is at once may be had when everything is there.
+        """
+        left = min(self._burst, self._left + (now - self._since) * self._per_s) - promised
+        missing = min(count, self._burst) - left
+        return int(missing / self._per_s * 1000) + 1 if missing > 0 else 0
+
+    def spend(self, count: int, now: float) -> None:
+        """Take *count*, whether it is there or not: what is owed is paid first."""
+        self._left = min(self._burst, self._left + (now - self._since) * self._per_s) - count
+        self._since = now
+
     def take(self, count: int, now: float) -> int:
         """Take *count* and return 0, or take nothing and return the milliseconds after which there will be enough."""
         self._left = min(self._burst, self._left + (now - self._since) * self._per_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.frames import DeviceRef, MemberDevices
 from e2ee.groups import GroupKind, Member, Membership, Role
 from e2ee.ids import UserId
+from e2ee.limits import GROUP_ENTRIES_PER_FRAME_MAX
 from store.relay import Device, GroupHead, Seat
 from store.relay.limits import INVITED
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .connection import Session
 
-__all__ = ["DELETED", "changed_seats", "member_devices", "membership", "readable"]
+__all__ = ["DELETED", "changed_seats", "log_entries", "member_devices", "membership", "readable"]
 
 DELETED: Final = 0  # the kind of a group that is over
 
@@ -67,13 +68,25 @@ def changed_seats(entry: GroupEntry, after: Membership) -> tuple[list[Seat], lis
 
 
 def readable(session: Session, head: GroupHead, unit: RelayUnit) -> int | None:
-    """The number of the last entry that a user may read; None: whoever asks learns not even that there is a group."""
-    if head.kind == DELETED:
-        return None
+    """The number of the last entry that a user may read; None: whoever asks learns not even that there is a group.
+
+    Who has had a seat or an invitation may read up to the entry that ended it, so as to learn of it.
+    """
     if head.kind == GroupKind.OPEN:
         return head.number
-    seat = unit.groups.seat(head.group_id, session.device.user_id)
-    return None if seat is None or seat.identity_key != session.identity_key else head.number
+    user_id, key = session.device.user_id, session.identity_key
+    seat = unit.groups.seat(head.group_id, user_id)
+    if seat is not None and seat.identity_key == key:
+        return head.number
+    return unit.groups.left_at(head.group_id, user_id, key)
+
+
+def log_entries(unit: RelayUnit, group_id: bytes, start: int, last: int) -> tuple[bytes, ...]:
+    """The log from *start* to at most *last*."""
+    if start > last:
+        return ()
+    count_max = min(GROUP_ENTRIES_PER_FRAME_MAX, last - start + 1)
+    return tuple(one.entry for one in unit.groups.entries(group_id, after=start - 1, count_max=count_max))
 
 
 def member_devices(devices: Iterable[Device]) -> tuple[MemberDevices, ...]:

@@ -78,6 +78,16 @@ _LISTED_DEVICES: Final = Statement(
     f"{_SEATED} AND s.role < {limits.INVITED} AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) "
     "ORDER BY u.user_id, d.device_id",
 )
+_LEAVE: Final = (
+    "INSERT INTO group_leavers (group_id, user_id, identity_key, number) "
+    "SELECT group_id, user_id, identity_key, ? FROM group_seats WHERE group_id = ?{} "
+    "ON CONFLICT (group_id, user_id, identity_key) DO UPDATE SET number = excluded.number"
+)
+_LEAVE_ONE: Final = Statement("group_leavers", _LEAVE.format(" AND user_id = ? AND identity_key <> ?"))
+_LEAVE_ALL: Final = Statement("group_leavers", _LEAVE.format(""))
+_LEFT: Final = Statement(
+    "group_leavers", "SELECT number FROM group_leavers WHERE group_id = ? AND user_id = ? AND identity_key = ?"
+)
 _OF_USER: Final = Statement(
     "group_seats",
     "SELECT s.group_id FROM group_seats s JOIN users u ON u.user_id = s.user_id AND u.identity_key = s.identity_key "
@@ -169,8 +179,12 @@ class Groups:
         transaction.change(_SWAP, entry.hash, epoch, after.kind, group_id, head.number)
         transaction.change(_ADD_ENTRY, group_id, entry.number, entry.entry, entry.hash, transaction.now)
         for user_id in removed:
+            transaction.change(_LEAVE_ONE, entry.number, group_id, user_id, b"")
             transaction.change(_UNSEAT, group_id, user_id)
-        self._seat(group_id, [seat for seat in seats if seat.user_id not in removed])
+        kept = [seat for seat in seats if seat.user_id not in removed]
+        for seat in kept:  # another key's seat ends when it is taken
+            transaction.change(_LEAVE_ONE, entry.number, group_id, seat.user_id, seat.identity_key)
+        self._seat(group_id, kept)
         devices = reached | self.reached(group_id, told)
         # The hash makes an id that no other entry has, so a mailbox holds each entry once.
         envelope_id = entry.hash[: limits.ID_SIZE]
@@ -178,10 +192,15 @@ class Groups:
         return Appended(after, tuple(zip(devices.values(), outcomes, strict=True)))
 
     def retire(self, group_id: bytes) -> None:
-        """End a group: nobody has a seat, and its name is free. Its id stays taken, and its log readable."""
+        """End a group after its last entry: nobody has a seat, and its name is free.
+
+        Its id stays taken, and its log is there for who had a seat or an invitation.
+        """
         self._transaction.exclusive()
         # Longer than a name may be: nobody can have chosen it.
         self._transaction.change(_RETIRE, group_id.hex() * 5, group_id)
+        number = self._transaction.row(_FIND, group_id)[3]
+        self._transaction.change(_LEAVE_ALL, number, group_id)
         self._transaction.change(_UNSEAT_ALL, group_id)
 
     def head(self, group_id: bytes) -> GroupHead | None:
@@ -224,6 +243,11 @@ class Groups:
         """One user's seat or invitation; None if there is none."""
         row = self._transaction.row(_TAKEN, group_id, user_id)
         return None if row is None else Seat(*row)
+
+    def left_at(self, group_id: bytes, user_id: str, identity_key: bytes) -> int | None:
+        """The entry that last ended the user's seat or invitation under this key; None if none has."""
+        row = self._transaction.row(_LEFT, group_id, user_id, identity_key)
+        return None if row is None else int(row[0])
 
     def recent(self, group_id: bytes, *, since: float, count_max: int) -> list[tuple[bytes, float]]:
         """Of the *count_max* newest entries those stored after *since*, and when each was; the newest first."""

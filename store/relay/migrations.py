@@ -29,4 +29,14 @@ def _remember_numbers(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE devices ADD COLUMN upload_digest BLOB")
 
 
-MIGRATIONS: Final = (Migration(2, _remember_numbers),)
+def _remember_leavers(connection: Connection) -> None:
+    """Version 3: whose seat in a group an entry has ended, and which."""
+    octets = "BYTEA" if connection.dialect.name == Dialect.POSTGRESQL else "BLOB"
+    connection.exec_driver_sql(
+        f"CREATE TABLE group_leavers (group_id {octets} NOT NULL, user_id TEXT NOT NULL, "
+        f"identity_key {octets} NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (group_id, user_id, identity_key), "
+        "FOREIGN KEY(group_id) REFERENCES groups (group_id) ON DELETE CASCADE)"
+    )
+
+
+MIGRATIONS: Final = (Migration(2, _remember_numbers), Migration(3, _remember_leavers))

@@ -242,4 +242,13 @@ Table(
     Index("group_seats_user", "user_id"),
 )
 
-RELAY: Final = Schema("relay", 2, _metadata, MIGRATIONS)
+Table(  # whose seat or invitation an entry has ended, under that key: they may read the log up to it
+    "group_leavers",
+    _metadata,
+    Column("group_id", LargeBinary, ForeignKey("groups.group_id", ondelete="CASCADE"), primary_key=True),
+    _key("user_id", Text),
+    _key("identity_key", LargeBinary),
+    _column("number", BigInteger),
+)
+
+RELAY: Final = Schema("relay", 3, _metadata, MIGRATIONS)

@@ -10,6 +10,8 @@ import pytest
 from e2ee.errors import RefusalCode
 from e2ee.frames import AppendEntry, EnvelopeKind, GroupMiss, GroupSubmitted, Outcome, Submitted
 from e2ee.groups import GroupKind, Operation, device_digest
+from e2ee.relay import core
+from e2ee.relay.rates import Rate
 from store.relay import limits as stored
 from tests.support.relay_device import Device
 from tests.support.relay_group import Group, append
@@ -67,8 +69,12 @@ def test_who_is_no_member_learns_no_devices_and_sends_nothing(team: Team) -> Non
     assert team.group.devices(eve).refusal == RefusalCode.UNKNOWN_GROUP
     refused = eve.send(team.group.frame(eve, b"spam")).one(GroupSubmitted)
     assert refused == GroupSubmitted(refused.request, 0, (), RefusalCode.UNKNOWN_GROUP, (), (), None)
+    before = team.group.frame(team.bob, b"late")
     team.group.do(team.bob, Operation.LEAVE)
+    team.group.do(team.alice, Operation.PROMOTE, team.carol.device)
     assert team.group.devices(team.bob).members == ()
+    late = team.bob.send(before).one(GroupSubmitted)
+    assert (late.refusal, list(late.entries)) == (RefusalCode.GROUP_CHANGED, team.group.log[-2:-1])
     assert team.group.send(team.alice, b"secret").accepted == 1
     assert messages(eve, team.group) == messages(team.bob, team.group) == []
 
@@ -181,6 +187,34 @@ def test_messages_whose_numbers_do_not_rise_or_whose_ids_repeat_close_the_connec
     bad = (second, first) if fault == "numbers" else (first, replace(second, envelope_id=first.envelope_id))
     team.alice.send(replace(frame, messages=bad))
     assert team.alice.code is RefusalCode.MALFORMED
+
+
+def test_more_deliveries_than_the_limit_stop_with_the_time_to_wait_and_go_on_after_it(team: Team) -> None:
+    team.alice.connection.fan_out = Rate(10.0, 12, team.desk.now)
+    frame = team.group.frame(team.alice, *(bytes([number]) for number in range(6)))
+    answer = team.alice.send(frame).one(GroupSubmitted)
+    assert (answer.accepted, answer.refusal, answer.retry_after_ms) == (4, RefusalCode.RATE_LIMITED, 301)
+    team.desk.now += 0.61
+    assert team.alice.send(replace(frame, messages=frame.messages[4:])).one(GroupSubmitted).accepted == 2
+    assert messages(team.bob, team.group) == [bytes([number]) for number in range(6)]
+
+
+def test_a_message_to_more_devices_than_the_limit_goes_when_nothing_else_went(team: Team) -> None:
+    team.alice.connection.fan_out = Rate(10.0, 2, team.desk.now)
+    answer = team.group.send(team.alice, b"1", b"2")
+    assert (answer.accepted, answer.retry_after_ms) == (1, 301)
+
+
+def test_a_batch_that_fans_out_to_many_goes_on_in_another_transaction(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "UNIT_ENVELOPES_MAX", 5)
+    frames = [team.group.frame(team.alice, bytes([number])) for number in range(5)]
+    direct = team.alice.device.submit(team.bob.device, b"direct")
+    answers = team.alice.send(*frames[:4], direct, frames[4])
+    assert [one.accepted for one in answers.take(GroupSubmitted)] == [1] * 5
+    assert answers.one(Submitted).refusal is None
+    assert [one.body[-1] for one in team.bob.mail()] == [0, 1, 2, 3, ord("t"), 4]
 
 
 def test_the_only_device_of_a_group_may_send_and_reaches_nobody() -> None:

@@ -72,7 +72,6 @@ def test_who_declines_an_invitation_tells_the_members(desk: Desk) -> None:
     group.do(alice, Operation.INVITE, bob.device)
     declined = group.do(bob, Operation.LEAVE)
     assert entries(alice)[-1] == entries(bob)[-1] == declined.data
-    assert read(bob, group.id).refusal == UNKNOWN
 
 
 @pytest.mark.parametrize("operation", [Operation.JOIN, Operation.ACCEPT])
@@ -230,8 +229,29 @@ def test_the_end_of_a_group_reaches_everybody_and_frees_its_name_and_not_its_id(
     assert [entries(line)[-1] for line in (alice, bob, carol)] == [end.data] * 3
     assert append(alice, end.data).refusal is None
     assert append(alice, group.log[0]).refusal is None
-    assert append(alice, forged(group, alice.device, Operation.INVITE, bob.device)).refusal == UNKNOWN
+    late = append(alice, forged(group, alice.device, Operation.INVITE, bob.device))
+    assert late.refusal == RefusalCode.ENTRY_REFUSED
     assert Group(bob).id != group.id
+
+
+def test_who_had_a_seat_or_an_invitation_may_read_up_to_the_entry_that_ended_it(desk: Desk) -> None:
+    alice, bob, carol, eve = join(desk, "alice", "bob", "carol", "eve")
+    group = Group(alice)
+    group.bring_in(alice, bob)
+    group.do(alice, Operation.INVITE, carol.device)
+    group.do(carol, Operation.LEAVE)
+    group.do(alice, Operation.REMOVE, bob.device)
+    group.bring_in(alice, eve)
+    assert list(read(carol, group.id).entries) == group.log[:5]
+    assert list(read(bob, group.id, start=4).entries) == group.log[4:6]
+    assert read(bob, group.id).head == 5
+    answer = append(bob, forged(group, bob.device, Operation.LEAVE))
+    assert (answer.refusal, answer.head, answer.entries) == (RefusalCode.GROUP_CHANGED, 5, ())
+    group.do(alice, Operation.INVITE, bob.device)
+    assert list(read(bob, group.id).entries) == group.log
+    group.do(alice, Operation.DELETE)
+    assert [list(read(line, group.id).entries) for line in (alice, bob, eve)] == [group.log] * 3
+    assert list(read(carol, group.id).entries) == group.log[:5]
 
 
 def test_the_last_member_that_leaves_ends_the_group(desk: Desk) -> None:

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from store.relay import Wanted
+from store.relay import Seat, Wanted
 from store.relay.schema import RELAY
-from tests.store.relay.world import World, envelope_id, identity
+from tests.store.relay.world import World, entry, envelope_id, identity
 from tests.support import postgres
 
 NOW: Final = 1_700_000_000.0  # seconds since 1970: the time of everything in a dump
@@ -25,7 +25,7 @@ FOLDER: Final = Path(__file__).parent
 def fill(world: World) -> None:
     """Put something into every table."""
     alice, bob, carol = (world.device(name, prekeys=2) for name in ("alice", "bob", "carol"))
-    world.group("team", alice, bob)
+    head = world.group("team", alice, bob)
     world.send(alice, bob, 1, 2, content=b"direct")
     world.fan_out(bob, [alice, carol], 3, body=b"to all")
     world.acknowledge(bob, 2)
@@ -36,6 +36,9 @@ def fill(world: World) -> None:
         unit.submissions.record({(alice.key, 7): b"digest of number"})
         unit.devices.connect(alice.key)
         unit.devices.remove([carol])
+        gone = Seat("dave", identity("dave"), 1)
+        unit.groups.append(head.group_id, entry(2), epoch=2, actor=alice, kind=2, seats=[gone])
+        unit.groups.append(head.group_id, entry(3), epoch=3, actor=alice, kind=2, removed=["dave"])
 
 
 def contents(world: World) -> dict[str, object]:
@@ -57,7 +60,8 @@ def contents(world: World) -> dict[str, object]:
             "stock": (unit.prekeys.stock(bob.device.key).ec, unit.prekeys.stock(alice.device.key).kem),
             "handed out before": again.one_time_ec.key_id if again.one_time_ec else None,
             "roster": [seat.user_id for seat in unit.groups.roster(head.group_id)],
-            "log": [entry.number for entry in unit.groups.entries(head.group_id)],
+            "log": [one.number for one in unit.groups.entries(head.group_id)],
+            "left": unit.groups.left_at(head.group_id, "dave", identity("dave")),
             "carol": user.identity_key if user else None,
             "listed": [device.user_id for device in unit.devices.of_users(["alice", "bob", "carol"])],
         }
@@ -65,16 +69,18 @@ def contents(world: World) -> dict[str, object]:
 
 def expected(version: int) -> dict[str, object]:
     """What `contents` finds in the dump of a version."""
+    entries = [b"entry 2", b"entry 3"] if version > 2 else []
     return {
         "alice": (7, 3, 1),
         "alice's numbers": (b"digest of upload", {7: b"digest of number"}) if version > 1 else (None, {}),
-        "bob's mail": [b"direct"],
+        "bob's mail": [b"direct", *entries],
         "bob's acknowledged": 2,
-        "alice's mail": [b"team 1", b"to all"],
+        "alice's mail": [b"team 1", b"to all", *entries],
         "stock": (1, 2),
         "handed out before": 0,
         "roster": ["alice", "bob"],
-        "log": [0, 1],
+        "log": [0, 1, 2, 3] if version > 2 else [0, 1],
+        "left": 3 if version > 2 else None,
         "carol": identity("carol"),
         "listed": ["alice", "bob"],
     }
