@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from typing import Any, Final, NoReturn, TypeAlias
 
 import msgpack
@@ -20,6 +21,7 @@ __all__ = [
     "Reader",
     "decode_array",
     "encode_array",
+    "field_values",
     "flag",
     "integer",
     "items",
@@ -73,16 +75,30 @@ def decode_array(data: bytes, *, size_max: int = FRAME_SIZE_MAX) -> list[Any]:
 
 def encode_array(value: object) -> bytes:
     """Encode arrays of plain values and dataclasses (each as the array of its fields)."""
-    packed: bytes = msgpack.packb(_plain(value))
+    packed: bytes = msgpack.packb(value, default=field_values)
     return packed
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return [_plain(getattr(value, part.name)) for part in fields(value)]
-    return value
+def field_values(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an instance of a dataclass
+    """Return the values of a dataclass's fields, in their order. Raises TypeError for any other value."""
+    kind: type[Any] = type(value)
+    getter = _GETTERS.get(kind)
+    if getter is None:
+        getter = _GETTERS[kind] = _getter(kind)
+    return getter(value)
+
+
+# One for each class of frames and their parts, of which the program has so many and no more.
+_GETTERS: Final[dict[type[Any], Callable[[Any], tuple[Any, ...]]]] = {}
+
+
+def _getter(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    if not is_dataclass(kind):
+        raise TypeError("only plain values and dataclasses are encoded")
+    names = [part.name for part in fields(kind)]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def integer(maximum: int, minimum: int = 0) -> Reader:
@@ -155,6 +171,6 @@ def record(kind: Callable[..., Any], *readers: Reader) -> Reader:
     def read(value: object) -> Any:  # noqa: ANN401 - an instance of kind
         if type(value) is not list or len(value) < len(readers):
             raise MalformedFrame(f"not an array of at least {len(readers)} elements")
-        return kind(*[one(element) for one, element in zip(readers, value, strict=False)])
+        return kind(*[one(element) for one, element in zip(readers, value)])  # noqa: B905 - what is longer is ignored
 
     return read

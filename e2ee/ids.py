@@ -43,9 +43,11 @@ def parse_user_id(text: object) -> UserId:
         raise InvalidUserId("a user id has a UTF-8 form") from cause
     if not 1 <= size <= USER_ID_SIZE_MAX:
         raise InvalidUserId(f"a user id has 1 to {USER_ID_SIZE_MAX} bytes of UTF-8, this has {size}")
-    if unicodedata.normalize("NFC", text) != text:
+    if not text.isascii() and unicodedata.normalize("NFC", text) != text:
         raise InvalidUserId("a user id is normalised (NFC)")
-    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
+    # Of ASCII only control characters and the space are refused: what is printable and no space needs no closer look.
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if not plain and any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
         raise InvalidUserId("a user id has no control characters, white space, format or bidirectional marks")
     shape = _UUID.fullmatch(text)
     if shape is not None and (shape[1] != "4" or shape[2].lower() not in "89ab" or text != text.lower()):

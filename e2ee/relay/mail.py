@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from e2ee.frames import Deliver, Delivery, Drained, EnvelopeKind, Outcome, RelayFrame, Submitted
+from e2ee.frames import Deliver, Drained, EnvelopeKind, Outcome, RelayFrame, Submitted
+from e2ee.frames import Delivery as DeliveryFrame
 from e2ee.limits import ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
-from store.relay import DeviceKey, RelayUnit
+from store.relay import Delivery, DeviceKey, RelayUnit
 from store.relay import Outcome as Stored
 
 from .limits import DELIVERY_OVERHEAD, RelayOptions
 from .plan import Plan, Push
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .connection import Connection
 
 __all__ = ["OUTCOMES", "acknowledge", "frames", "push", "record", "store"]
@@ -24,6 +27,7 @@ OUTCOMES = {
     Stored.FULL: Outcome.FULL,
     Stored.GONE: Outcome.GONE,
 }
+_KINDS = {kind.value: kind for kind in EnvelopeKind}
 # Bytes of content in one frame, so that it stays within R1.1 whatever the ids are.
 _CONTENT_MAX = FRAME_SIZE_MAX - ENVELOPES_PER_FRAME_MAX * DELIVERY_OVERHEAD
 
@@ -33,16 +37,16 @@ def store(plan: Plan, unit: RelayUnit) -> None:
 
     What writes into mailboxes by itself calls this first: nothing overtakes what came before it in the batch.
     """
-    outcomes = unit.mailboxes.append(plan.mail)
-    for envelope, outcome in zip(plan.mail, outcomes, strict=True):
-        plan.count(outcome, envelope.recipient)
+    stored = unit.mailboxes.append(plan.mail)
+    plan.count_all(stored, plan.mail)
+    # Nearly all are stored, and to look a member of an enumeration up costs a call of Python.
+    outcomes = [Outcome.STORED if one is Stored.STORED else OUTCOMES[one] for one in stored]
     for accepted in plan.accepted:
-        position = accepted.first
+        end = accepted.first
         told: list[tuple[Outcome, ...]] = []
         for submission in accepted.submissions:
-            end = position + len(submission.envelopes)
-            told.append(tuple(OUTCOMES[outcome] for outcome in outcomes[position:end]))
-            position = end
+            start, end = end, end + len(submission.envelopes)
+            told.append(tuple(outcomes[start:end]))
         plan.reply(accepted.connection, Submitted(accepted.request, tuple(told), accepted.refusal, None, None))
     plan.mail.clear()
     plan.accepted.clear()
@@ -50,9 +54,12 @@ def store(plan: Plan, unit: RelayUnit) -> None:
 
 def record(plan: Plan, unit: RelayUnit) -> None:
     """Note the submission numbers that were used."""
+    highest: dict[DeviceKey, int] = {}
     for connection, number in plan.submitted.items():
         if connection.session is not None:
-            unit.devices.advance(connection.session.device.key, submission_number=number)
+            key = connection.session.device.key
+            highest[key] = max(number, highest.get(key, 0))
+    unit.devices.advance_submissions(highest)
     unit.submissions.record(plan.numbers)
 
 
@@ -62,22 +69,29 @@ def acknowledge(plan: Plan, unit: RelayUnit) -> None:
 
 
 def push(plan: Plan, unit: RelayUnit, options: RelayOptions) -> None:
-    """Read what waits for the devices connected here, as far as their windows have room (R4.13)."""
+    """Push what waits for the devices connected here, as far as their windows have room (R4.13)."""
     readers: dict[DeviceKey, _Reader] = {}
-    for key in sorted(plan.touched):
+    for key in sorted(plan.touched | plan.acknowledged.keys()):
         entered = plan.entered.get(key)
         connection = plan.connected.get(key) if entered is None else entered.connection
-        if connection is not None and key not in plan.gone:
-            start = connection.pushed if entered is None else entered.start
-            drained = connection.drained if entered is None else -1
-            readers[key] = _Reader(connection, start, drained, *connection.room(plan.acknowledged.get(key, 0), options))
+        if connection is None or key in plan.gone:
+            continue
+        start = connection.pushed if entered is None else entered.start
+        drained = connection.drained if entered is None else -1
+        if key not in plan.touched and drained == start:
+            continue  # it has made room, but nothing waits for it
+        reader = _Reader(connection, start, drained, *connection.room(plan.acknowledged.get(key, 0), options))
+        added = unit.mailboxes.added(key, after=start)
+        if added is None:
+            readers[key] = reader
+        else:
+            reader.take(added, plan)
     while readers:
         # One question for all of them: most have no more than one frame, or have only acknowledged.
         behind = set(unit.mailboxes.waiting({key: reader.cursor for key, reader in readers.items()}))
         for key, reader in list(readers.items()):
             if key not in behind or not reader.read(key, plan, unit):
-                if reader.cursor != reader.drained:
-                    plan.pushes.append(Push(reader.connection, (), reader.cursor))
+                reader.drain(plan)
                 del readers[key]
             elif not reader.has_room:
                 del readers[key]
@@ -106,11 +120,34 @@ class _Reader:
         )
         if not found:
             return False
+        self._push(found, plan)
+        return True
+
+    def take(self, added: Sequence[Delivery], plan: Plan) -> None:
+        """Push what this transaction has stored, as far as there is room, without reading it back."""
+        start = 0
+        while start < len(added) and self.has_room:
+            end, size = start, 0
+            for one in added[start : start + min(self.count, ENVELOPES_PER_FRAME_MAX)]:
+                size += len(one.content)
+                if end > start and size > _CONTENT_MAX:  # one is let through, however large
+                    break
+                end += 1
+            self._push(added[start:end], plan)
+            start = end
+        if start == len(added) and self.has_room:
+            self.drain(plan)
+
+    def drain(self, plan: Plan) -> None:
+        """Tell that nothing waits behind what was pushed, if it was not told before."""
+        if self.cursor != self.drained:
+            plan.pushes.append(Push(self.connection, (), self.cursor))
+
+    def _push(self, found: Sequence[Delivery], plan: Plan) -> None:
         plan.pushes.append(Push(self.connection, tuple(found), None))
         self.cursor = found[-1].number
         self.count -= len(found)
-        self.size -= sum(len(one.content) for one in found)
-        return True
+        self.size -= sum([len(one.content) for one in found])
 
 
 def frames(push: Push) -> list[RelayFrame]:
@@ -120,16 +157,8 @@ def frames(push: Push) -> list[RelayFrame]:
         sent.append(
             Deliver(
                 tuple(
-                    Delivery(
-                        one.number,
-                        one.sender_user_id,
-                        one.sender_device_id,
-                        one.envelope_id,
-                        EnvelopeKind(one.kind),
-                        one.content,
-                        int(one.stored_at * 1000),
-                    )
-                    for one in push.deliveries
+                    DeliveryFrame(number, user_id, device_id, envelope_id, _KINDS[kind], content, int(stored_at * 1000))
+                    for number, user_id, device_id, envelope_id, kind, content, stored_at in push.deliveries
                 )
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -104,6 +104,16 @@ class Plan:
             self.fanned_out[connection] = promised + count
         return wait_ms
 
+    def count_all(self, outcomes: Sequence[Outcome], envelopes: Sequence[Envelope]) -> None:
+        """Note what became of each of *envelopes*."""
+        for outcome in Outcome:
+            number = outcomes.count(outcome)
+            if number:
+                self.envelopes[outcome.value] = self.envelopes.get(outcome.value, 0) + number
+        self.touched.update(
+            [one.recipient for one, outcome in zip(envelopes, outcomes, strict=True) if outcome is Outcome.STORED]
+        )
+
     def submit(self, connection: Connection, number: int) -> None:
         """Note that the submission of this number is accepted."""
         self.submitted[connection] = max(number, self.submitted.get(connection, 0))
@@ -118,7 +128,6 @@ class Plan:
     def acknowledge(self, device: DeviceKey, number: int) -> None:
         """Remove the device's mail up to *number* at the end of the transaction."""
         self.acknowledged[device] = max(number, self.acknowledged.get(device, 0))
-        self.touched.add(device)
 
     def listed(self, unit: RelayUnit, user_id: str) -> list[Device]:
         """The user's devices that others may write to; read for all destinations of the batch at once."""

@@ -109,5 +109,5 @@ def is_its_own(
 
 def _digest(submission: Submission) -> bytes:
     """What tells one submission from another under the same number: its envelope ids, for whom each is."""
-    ids = sorted((envelope.device_id, envelope.envelope_id) for envelope in submission.envelopes)
-    return sha256(b"".join(bytes([device_id]) + envelope_id for device_id, envelope_id in ids)).digest()[:DIGEST_SIZE]
+    ids = [envelope.device_id.to_bytes(1, "big") + envelope.envelope_id for envelope in submission.envelopes]
+    return sha256(b"".join(sorted(ids)) if len(ids) > 1 else ids[0]).digest()[:DIGEST_SIZE]

@@ -5,10 +5,9 @@ Whatever bytes come, decoding returns a frame or raises MalformedFrame (`docs/pr
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, Final
 
-from e2ee.codec import Reader, decode_array, encode_array, integer
+from e2ee.codec import Reader, decode_array, encode_array, field_values, integer
 from e2ee.errors import MalformedFrame
 from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
 from e2ee.limits import FRAME_SIZE_MAX, REQUEST_NUMBER_MAX
@@ -20,6 +19,7 @@ __all__ = ["NONCE_SIZE", "REGISTRATION_ID_MAX", "decode_client_frame", "decode_r
 
 _KIND_MAX: Final = 127  # kinds are one byte of msgpack
 
+_kind: Final = integer(_KIND_MAX)
 _CLIENT: Final = {**conversation.CLIENT, **groups.CLIENT, **channels.CLIENT, **account.CLIENT}
 _RELAY: Final = {**conversation.RELAY, **groups.RELAY, **channels.RELAY, **account.RELAY}
 _KINDS: Final[dict[type[ClientFrame | RelayFrame], int]] = {
@@ -29,7 +29,7 @@ _KINDS: Final[dict[type[ClientFrame | RelayFrame], int]] = {
 
 def encode_frame(frame: ClientFrame | RelayFrame) -> bytes:
     """Encode one frame. It is not checked: the types are the caller's promise."""
-    return encode_array([_KINDS[type(frame)], *[getattr(frame, part.name) for part in fields(frame)]])
+    return encode_array((_KINDS[type(frame)], *field_values(frame)))
 
 
 def decode_client_frame(data: bytes, *, size_max: int = FRAME_SIZE_MAX) -> ClientFrame | UnknownFrame:
@@ -48,7 +48,7 @@ def _decode(data: bytes, table: dict[int, tuple[Any, Reader]], size_max: int) ->
     values = decode_array(data, size_max=size_max)
     if not values:
         raise MalformedFrame("an empty frame")
-    kind = integer(_KIND_MAX)(values[0])
+    kind = _kind(values[0])
     known = table.get(kind)
     if known is not None:
         return known[1](values[1:])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from e2ee.codec import integer, items, octets, optional, record, text, user
+from e2ee.codec import Reader, integer, items, octets, optional, record, text, user
 from e2ee.errors import MalformedFrame
 from e2ee.frames import (
     DEVICE_ID_MAX,
@@ -31,6 +31,9 @@ from e2ee.limits import (
     REQUEST_NUMBER_MAX,
 )
 
+if TYPE_CHECKING:
+    from enum import IntEnum
+
 NONCE_SIZE: Final = 32  # bytes of a challenge
 REQUEST_ID_SIZE: Final = 16  # bytes that make an answer repeatable
 PUBLIC_KEY_SIZE: Final = 33  # bytes, as Signal serialises them
@@ -53,28 +56,45 @@ wait = optional(integer(COUNTER_MAX))
 code = integer(255, 1)
 
 
-def envelope_kind(value: object) -> EnvelopeKind:
-    """Read a kind of envelope."""
-    try:
-        return EnvelopeKind(integer(255)(value))
-    except ValueError as cause:
-        raise MalformedFrame("not a kind of envelope") from cause
+def _member(kind: type[IntEnum], what: str) -> Reader:
+    """Read a member of *kind* by its number."""
+    members: dict[object, IntEnum] = {one.value: one for one in kind}
+
+    def read(value: object) -> IntEnum:
+        found = members.get(value) if type(value) is int else None
+        if found is None:
+            raise MalformedFrame(f"not {what}")
+        return found
+
+    return read
 
 
-def outcome(value: object) -> Outcome:
-    """Read an outcome."""
-    try:
-        return Outcome(integer(255)(value))
-    except ValueError as cause:
-        raise MalformedFrame("not an outcome") from cause
-
-
+envelope_kind = _member(EnvelopeKind, "a kind of envelope")
+outcome = _member(Outcome, "an outcome")
 device_ref = record(DeviceRef, device_id, registration_id)
 signed_prekey = record(SignedPreKey, prekey_id, public_key, signature)
 kem_prekey = record(KemPreKey, prekey_id, kem_key, signature)
 one_time_prekey = record(OneTimePreKey, prekey_id, public_key)
 bundle = record(DeviceBundle, device_id, registration_id, signed_prekey, kem_prekey, optional(one_time_prekey))
-envelope = record(EnvelopeFor, device_id, envelope_id, envelope_kind, octets(ENVELOPE_SIZE_MAX, 1))
+_KINDS: Final = {kind.value: kind for kind in EnvelopeKind}
+
+
+def envelope(value: object) -> EnvelopeFor:
+    """Read an envelope. Most of what a relay reads are envelopes: the usual form takes no call for each field."""
+    if type(value) is list and len(value) == 4:
+        device, one_id, kind, body = value
+        if (
+            (type(device) is int and 1 <= device <= DEVICE_ID_MAX)
+            and (type(one_id) is bytes and len(one_id) == ENVELOPE_ID_SIZE)
+            and (type(kind) is int and kind in _KINDS)
+            and (type(body) is bytes and 1 <= len(body) <= ENVELOPE_SIZE_MAX)
+        ):
+            return EnvelopeFor(device, one_id, _KINDS[kind], body)
+    found: EnvelopeFor = _any_envelope(value)  # one that has grown, or one that is refused with the reason
+    return found
+
+
+_any_envelope = record(EnvelopeFor, device_id, envelope_id, envelope_kind, octets(ENVELOPE_SIZE_MAX, 1))
 submission = record(Submission, counter, items(envelope, DEVICES_PER_USER_MAX, 1))
 change = record(DeviceChange, items(device_ref, DEVICES_PER_USER_MAX), items(device_id, DEVICES_PER_USER_MAX))
 delivery = record(Delivery, counter, user, device_id, envelope_id, envelope_kind, octets(ENVELOPE_SIZE_MAX, 1), counter)

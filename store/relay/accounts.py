@@ -13,7 +13,7 @@ from .transaction import Forms, require
 from .values import Counters, Device, DeviceState, Registration, User
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .mailboxes import Mailboxes
     from .submissions import Submissions
@@ -87,6 +87,12 @@ _ADVANCE: Final = Forms(
     "WHERE device_key = ?",
     "UPDATE devices SET submission_number = greatest(submission_number, %s), "
     "upload_number = greatest(upload_number, %s) WHERE device_key = %s",
+)
+_ADVANCE_SUBMISSIONS: Final = Forms(
+    "devices",
+    "UPDATE devices SET submission_number = max(submission_number, ?) WHERE device_key = ?",
+    "UPDATE devices d SET submission_number = greatest(d.submission_number, given.number) "
+    "FROM unnest(%s::bigint[], %s::bigint[]) AS given(number, device_key) WHERE d.device_key = given.device_key",
 )
 _RECORD_UPLOAD: Final = Statement("devices", "UPDATE devices SET upload_digest = ? WHERE device_key = ?")
 _REMOVE_DEVICE: Final = Statement("devices", "DELETE FROM devices WHERE device_key = ?")
@@ -169,6 +175,15 @@ class Devices:
         require(all(0 <= number <= limits.NUMBER_MAX for number in numbers), "a counter is from 0 to 2^63 - 1")
         self._transaction.exclusive()
         self._transaction.change(_ADVANCE, *numbers, device)
+
+    def advance_submissions(self, numbers: Mapping[DeviceKey, int]) -> None:
+        """Raise the submission numbers of many devices, where they are higher than what was seen, in one statement."""
+        require(all(0 <= number <= limits.NUMBER_MAX for number in numbers.values()), "a counter is from 0 to 2^63 - 1")
+        if numbers:
+            self._transaction.exclusive()
+            self._transaction.change_many(
+                _ADVANCE_SUBMISSIONS, [(number, key) for key, number in sorted(numbers.items())]
+            )
 
     def record_upload(self, device: DeviceKey, upload_number: int, digest: bytes) -> None:
         """Raise the counter, and remember what the upload was (16 bytes): only the last number may come again."""

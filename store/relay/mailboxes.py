@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from store.errors import TooLarge
+from store.errors import InvalidUse, TooLarge
 
 from . import limits
 from .mail_statements import (
@@ -51,19 +51,6 @@ _SHARE_COUNT_MAX: Final = limits.MAILBOX_COUNT_MAX // limits.SHARE_DIVISOR
 _SHARE_SIZE_MAX: Final = limits.MAILBOX_SIZE_MAX // limits.SHARE_DIVISOR
 
 
-class _Item(NamedTuple):
-    """One envelope for one mailbox; the content is here or in `bodies`."""
-
-    device_key: int
-    sender_key: int
-    sender_user_key: int
-    envelope_id: bytes
-    kind: int
-    size: int
-    content: bytes | None
-    body_key: int | None
-
-
 class Removed(NamedTuple):
     """What a mailbox loses: a row of the statements that delete mail."""
 
@@ -71,6 +58,14 @@ class Removed(NamedTuple):
     sender_user_key: int
     size: int
     body_key: int | None
+
+
+@dataclass(slots=True)
+class _Added:
+    """What a unit has put into one mailbox so far."""
+
+    before: int  # the last number before it
+    envelopes: list[Envelope]  # with the numbers that follow
 
 
 @dataclass(slots=True)
@@ -93,6 +88,7 @@ class Mailboxes:
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
+        self._added: dict[int, _Added] = {}  # by mailbox
 
     def append(self, envelopes: Sequence[Envelope]) -> list[Outcome]:
         """Put envelopes into their mailboxes, in this order; say for each what became of it.
@@ -101,21 +97,7 @@ class Mailboxes:
         """
         for envelope in envelopes:
             _check(envelope.envelope_id, envelope.kind, envelope.content)
-        return self._put(
-            [
-                _Item(
-                    one.recipient,
-                    one.sender.key,
-                    one.sender.user_key,
-                    one.envelope_id,
-                    one.kind,
-                    len(one.content),
-                    one.content,
-                    None,
-                )
-                for one in envelopes
-            ]
-        )
+        return self._put(envelopes, None)
 
     def fan_out(
         self, sender: Device, recipients: Iterable[DeviceKey], *, envelope_id: bytes, kind: int, body: bytes
@@ -124,8 +106,7 @@ class Mailboxes:
         _check(envelope_id, kind, body)
         self._transaction.exclusive()
         body_key = self._transaction.row(ADD_BODY, body)[0]
-        values = (sender.key, sender.user_key, envelope_id, kind, len(body), None, body_key)
-        outcomes = self._put([_Item(recipient, *values) for recipient in recipients])
+        outcomes = self._put([Envelope(sender, one, envelope_id, kind, body) for one in recipients], body_key)
         stored = outcomes.count(Outcome.STORED)
         if stored:
             self._transaction.change(ADD_BODY_REFERENCES, body_key, stored)
@@ -156,6 +137,22 @@ class Mailboxes:
         if not last:
             return []
         return [Delivery(*row) for row in self._transaction.rows(DELIVERIES, device, after, last, oldest)]
+
+    def added(self, device: DeviceKey, *, after: int) -> list[Delivery] | None:
+        """What this unit has put into a mailbox, in order, if that is all there is behind number *after*.
+
+        None if there is more, or nothing: what waits is to be read. So what was just stored need not be read back.
+        """
+        added = self._added.get(device)
+        if added is None or added.before != after:
+            return None
+        now = self._transaction.now
+        return [
+            Delivery(
+                number, one.sender.user_id, one.sender.device_id, one.envelope_id, one.kind, one.content, stored_at=now
+            )
+            for number, one in enumerate(added.envelopes, after + 1)
+        ]
 
     def acknowledge(self, numbers: Mapping[DeviceKey, int]) -> int:
         """Remove everything up to the given number from each mailbox; return how many envelopes were removed.
@@ -190,6 +187,8 @@ class Mailboxes:
         self._release_bodies(body_key for body_key in bodies if body_key is not None)
         self._transaction.change(shares, keys)
         self._transaction.change(ids, keys)
+        for device in devices:
+            self._added.pop(device, None)
 
     def release(self, removed: Sequence[Removed]) -> None:
         """Give back what deleted *removed* mail had taken: room in its mailbox and share, and its body."""
@@ -220,42 +219,42 @@ class Mailboxes:
 
     # Putting in.
 
-    def _put(self, items: Sequence[_Item]) -> list[Outcome]:
-        """Store what is new, has a mailbox and fits into it."""
+    def _put(self, items: Sequence[Envelope], body_key: int | None) -> list[Outcome]:
+        """Store what is new, has a mailbox and fits into it; the content in `mail`, or once under *body_key*."""
         if not items:
             return []
         self._transaction.exclusive()
-        boxes = self._rows(MAILBOXES, {item.device_key for item in items})
-        outcomes: list[Outcome | None] = [None if item.device_key in boxes else Outcome.GONE for item in items]
+        boxes = self._rows(MAILBOXES, {item.recipient for item in items})
+        outcomes: list[Outcome | None] = [None if item.recipient in boxes else Outcome.GONE for item in items]
         same = self._mark_duplicates(items, outcomes)
         fills = {key: _Fill(count, size) for key, (_, count, size) in boxes.items()}
         shares = self._shares(items, fills)
-        numbers = {key: last for key, (last, _, _) in boxes.items()}
-        mail: list[tuple[Any, ...]] = []
-        added: dict[tuple[int, int], _Fill] = {}
+        new: dict[DeviceKey, list[Envelope]] = {}
+        added: dict[tuple[DeviceKey, int], _Fill] = {}
         for position, item in enumerate(items):
             if outcomes[position] is not None:
                 continue
-            share_key = (item.device_key, item.sender_user_key)
-            fill, share = fills[item.device_key], shares.get(share_key)
-            if not fill.takes(item.size, limits.MAILBOX_COUNT_MAX, limits.MAILBOX_SIZE_MAX) or (
-                share is not None and not share.takes(item.size, _SHARE_COUNT_MAX, _SHARE_SIZE_MAX)
+            key, size = item.recipient, len(item.content)
+            share_key = (key, item.sender.user_key)
+            fill, share = fills[key], shares.get(share_key)
+            if not fill.takes(size, limits.MAILBOX_COUNT_MAX, limits.MAILBOX_SIZE_MAX) or (
+                share is not None and not share.takes(size, _SHARE_COUNT_MAX, _SHARE_SIZE_MAX)
             ):
                 outcomes[position] = Outcome.FULL
                 continue
-            fill.add(item.size)
-            added.setdefault(share_key, _Fill(0, 0)).add(item.size)
+            fill.add(size)
+            (added.get(share_key) or added.setdefault(share_key, _Fill(0, 0))).add(size)
             if share is not None:
-                share.add(item.size)
-            numbers[item.device_key] += 1
-            mail.append((item.device_key, numbers[item.device_key], *item[1:6], self._transaction.now, *item[6:]))
+                share.add(size)
+            (new.get(key) or new.setdefault(key, [])).append(item)
             outcomes[position] = Outcome.STORED
-        self._write(items, outcomes, mail, numbers, fills, added)
+        self._forget_refused(items, outcomes)
+        self._write(new, body_key, {key: last for key, (last, _, _) in boxes.items()}, fills, added)
         for position, first in same.items():
             outcomes[position] = Outcome.DUPLICATE if outcomes[first] is Outcome.STORED else outcomes[first]
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _mark_duplicates(self, items: Sequence[_Item], outcomes: list[Outcome | None]) -> dict[int, int]:
+    def _mark_duplicates(self, items: Sequence[Envelope], outcomes: list[Outcome | None]) -> dict[int, int]:
         """Remember the ids of what is not judged yet; mark DUPLICATE what was remembered before.
 
         Returns the positions of repetitions within *items*, marked too, with the position of the first.
@@ -264,7 +263,7 @@ class Mailboxes:
         same: dict[int, int] = {}
         for position, item in enumerate(items):
             if outcomes[position] is None:
-                key = (item.device_key, item.sender_key, item.envelope_id)
+                key = (item.recipient, item.sender.key, item.envelope_id)
                 before = first.setdefault(key, position)
                 if before != position:
                     same[position] = before
@@ -276,16 +275,16 @@ class Mailboxes:
                 outcomes[position] = Outcome.DUPLICATE
         return same
 
-    def _shares(self, items: Sequence[_Item], fills: dict[int, _Fill]) -> dict[tuple[int, int], _Fill]:
+    def _shares(self, items: Sequence[Envelope], fills: Mapping[DeviceKey, _Fill]) -> dict[tuple[int, int], _Fill]:
         """The senders' shares of those mailboxes in which one could be used up by these *items*.
 
         While a whole mailbox holds less than one share, no sender's part needs to be looked at:
         that is nearly always so, and saves a look-up for each member of a large group.
         """
-        counts = Counter(item.device_key for item in items)
-        sizes: Counter[int] = Counter()
+        counts = Counter(item.recipient for item in items)
+        sizes: Counter[DeviceKey] = Counter()
         for item in items:
-            sizes[item.device_key] += item.size
+            sizes[item.recipient] += len(item.content)
         tight = [
             key
             for key, fill in fills.items()
@@ -293,7 +292,7 @@ class Mailboxes:
         ]
         if not tight:
             return {}
-        wanted = {(item.device_key, item.sender_user_key) for item in items}
+        wanted = {(item.recipient, item.sender.user_key) for item in items}
         found = {
             (row[0], row[1]): _Fill(row[2], row[3])
             for row in self._transaction.rows(SHARES, self._transaction.listing(sorted(tight)))
@@ -301,26 +300,39 @@ class Mailboxes:
         in_tight = set(tight)
         return {key: found.get(key, _Fill(0, 0)) for key in wanted if key[0] in in_tight}
 
+    def _forget_refused(self, items: Sequence[Envelope], outcomes: Sequence[Outcome | None]) -> None:
+        """What found no room must be new again when it is sent again."""
+        if Outcome.FULL in outcomes:
+            refused = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Outcome.FULL]
+            keys = [(item.recipient, item.sender.key, item.envelope_id) for item in refused]
+            self._transaction.change_many(FORGET, keys)
+
     def _write(
         self,
-        items: Sequence[_Item],
-        outcomes: Sequence[Outcome | None],
-        mail: Sequence[tuple[Any, ...]],
-        numbers: Mapping[int, int],
-        fills: Mapping[int, _Fill],
-        added: Mapping[tuple[int, int], _Fill],
+        new: Mapping[DeviceKey, Sequence[Envelope]],
+        body_key: int | None,
+        last: Mapping[DeviceKey, int],
+        fills: Mapping[DeviceKey, _Fill],
+        added: Mapping[tuple[DeviceKey, int], _Fill],
     ) -> None:
         write = self._transaction.change_many
-        # What found no room must be new again when it is sent again.
-        refused = [item for item, outcome in zip(items, outcomes, strict=True) if outcome is Outcome.FULL]
-        write(FORGET, [(item.device_key, item.sender_key, item.envelope_id) for item in refused])
-        changed = sorted({key for key, _ in added})
-        write(SAVE_MAILBOX, [(numbers[key], fills[key].count, fills[key].size, key) for key in changed])
+        changed = sorted(new)
+        write(SAVE_MAILBOX, [(last[key] + len(new[key]), fills[key].count, fills[key].size, key) for key in changed])
         write(ADD_SHARES, [(*key, fill.count, fill.size) for key, fill in added.items()])
-        write(ADD_MAIL, mail)
-        self._transaction.wake(DeviceKey(key) for key in changed)
+        # Mailbox by mailbox, as their rows and their numbers follow each other in the table.
+        now = self._transaction.now
+        rows: list[tuple[Any, ...]] = []
+        for key in changed:
+            for number, (sender, _, envelope_id, kind, content) in enumerate(new[key], last[key] + 1):
+                here = content if body_key is None else None
+                rows.append(
+                    (key, number, sender.key, sender.user_key, envelope_id, kind, len(content), now, here, body_key)
+                )
+            self._added.setdefault(key, _Added(last[key], [])).envelopes.extend(new[key])
+        write(ADD_MAIL, rows)
+        self._transaction.wake(changed)
 
-    def _rows(self, statement: Forms, keys: Iterable[int]) -> dict[int, tuple[int, int, int]]:
+    def _rows(self, statement: Forms, keys: Iterable[DeviceKey]) -> dict[DeviceKey, tuple[int, int, int]]:
         return {
             row[0]: (row[1], row[2], row[3])
             for row in self._transaction.rows(statement, self._transaction.listing(sorted(keys)))
@@ -328,7 +340,7 @@ class Mailboxes:
 
 
 def _check(envelope_id: bytes, kind: int, content: bytes) -> None:
-    require(len(envelope_id) == limits.ID_SIZE, "an envelope id has 16 bytes")
-    require(0 <= kind <= limits.KIND_MAX, "a kind is from 0 to 255")
+    if len(envelope_id) != limits.ID_SIZE or not 0 <= kind <= limits.KIND_MAX:
+        raise InvalidUse("an envelope id has 16 bytes, and a kind is from 0 to 255")
     if len(content) > limits.ENVELOPE_SIZE_MAX:
         raise TooLarge(f"an envelope has at most {limits.ENVELOPE_SIZE_MAX} bytes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 __all__ = [
     "Appended",
@@ -173,8 +173,7 @@ class Outcome(Enum):
     GONE = "gone"  # the device was removed: nothing was stored
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):  # made for each envelope: a third of the time of a frozen dataclass
     """One envelope for one device."""
 
     sender: Device
@@ -184,8 +183,7 @@ class Envelope:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):  # made for each envelope: a third of the time of a frozen dataclass
     """One envelope that waits in a mailbox."""
 
     number: int  # rising by one for each envelope of this device, never used again
