@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.errors import InvalidUse
-from store.relay import Counters, DeviceKey, OneTimePreKey, PreKeyKind, Registration, Stock, Wanted
+from store.relay import Counters, DeviceKey, OneTimePreKey, PreKeyKind, Registration, Stock, Wanted, limits
 from store.relay.schema import RELAY
 
 from .world import LONG_LIVED, World, entry, identity, seat
@@ -220,6 +220,38 @@ def test_removing_one_device_leaves_the_others_of_its_user(world: World) -> None
     with world.store.begin() as unit:
         unit.devices.remove([first])
         assert unit.devices.of_users(["alice"]) == [second]
+
+
+def test_a_removed_device_is_remembered_for_sixty_days_and_not_beyond_its_user(world: World, clock: Clock) -> None:
+    clock.now += 1
+    second = world.device("alice", 2)
+    with world.store.begin() as unit:
+        alice = unit.users.find("alice")
+        assert alice is not None
+        assert not unit.devices.was_removed(alice, 2)
+    clock.now += 1
+    with world.store.begin() as unit:
+        unit.devices.remove([second])
+        assert unit.devices.was_removed(alice, 2)
+        assert not unit.devices.was_removed(alice, 1)
+        unit.users.replace_identity("alice", bytes(33))
+        replaced = unit.users.find("alice")
+        assert replaced is not None
+        assert not unit.devices.was_removed(replaced, 2)
+    clock.now += limits.ADDRESS_AGE_S
+    with world.store.begin() as unit:
+        assert not unit.devices.was_removed(alice, 2)
+
+
+def test_a_device_that_was_idle_is_not_remembered_as_removed(world: World, clock: Clock) -> None:
+    world.device("alice", 2)
+    with world.store.begin() as unit:
+        alice = unit.users.find("alice")
+        assert alice is not None
+    clock.now += limits.DEVICE_IDLE_S + 1
+    with world.store.begin() as unit:
+        assert len(unit.sweep().devices) >= 1
+        assert not unit.devices.was_removed(alice, 2)
 
 
 def test_a_seat_of_the_old_identity_gives_the_new_one_no_group_mail(world: World) -> None:
