@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         UserCreated,
         UserDeleted,
     )
+    from .frames import PROTOCOL_VERSION
     from .identities import (
         Identity,
         OwnDevice,
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "PROTOCOL_VERSION",
     "AccountGone",
     "CaughtUp",
     "ChannelMessage",
@@ -246,6 +248,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "UserIdTaken",
         "VerificationFailed",
     ),
+    "frames": ("PROTOCOL_VERSION",),
     "events": (
         "CaughtUp",
         "ChannelMessage",

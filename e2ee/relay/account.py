@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from e2ee.errors import RefusalCode
-from e2ee.frames import AccountDeleted, IdentityReplaced, Login
+from e2ee.frames import AccountDeleted, IdentityReplaced, Login, UserNotice
 
 from .connection import Close
 from .limits import IdentityChange
@@ -29,6 +29,7 @@ def delete(connection: Connection, session: Session, frame: DeleteAccount, plan:
     if not _is_still(session, plan, unit):
         return
     removed = unit.users.remove(session.device.user_id)
+    plan.notices.append(UserNotice(session.device.user_id, exists=False))
     plan.reply(connection, AccountDeleted(frame.request))
     _end(RefusalCode.NOT_AUTHORIZED, removed, plan)
 

@@ -12,6 +12,7 @@ from e2ee import (
     Client,
     Connected,
     ConnectionEnded,
+    ConnectionFailed,
     Disconnected,
     InvalidArgument,
     RawMessage,
@@ -23,6 +24,7 @@ from e2ee import (
     Subscribed,
     Unsubscribed,
     UserCreated,
+    UserDeleted,
 )
 from e2ee.raw import is_raw, take_raw
 from e2ee.relay.hooks import Verdict
@@ -87,6 +89,13 @@ async def test_a_subscription_outlives_a_reconnection() -> None:
         assert (await first(bob, ChannelMessage)).data == b"again"
 
 
+async def test_a_relay_that_cannot_be_reached_is_told_with_the_time_of_the_next_attempt() -> None:
+    async with asyncio.timeout(LIMIT_S), Client("alice", relay="ws://127.0.0.1:1", store=MEMORY) as alice:
+        failed = await first(alice, ConnectionFailed)
+        assert "could not be reached" in failed.reason
+        assert 0.5 <= failed.next_attempt_s <= 1.0
+
+
 async def test_a_veto_of_the_relay_s_application_is_raised_and_leaves_no_subscription() -> None:
     hooks = RelayHooks(before_subscription=lambda _user, channel: channel != "secret")
     async with (
@@ -110,6 +119,19 @@ async def test_the_directory_is_told_where_the_relay_allows_it() -> None:
         assert await first(alice, UserCreated) == UserCreated(alice.user_id)
         async with Client("bob", relay=relay.url, store=MEMORY) as bob:
             assert await first(alice, UserCreated) == UserCreated(bob.user_id)
+
+
+async def test_a_user_that_gives_up_its_account_is_told_to_who_watches() -> None:
+    async with (
+        asyncio.timeout(LIMIT_S),
+        Relay(store=MEMORY, options=RelayOptions(directory=True)) as relay,
+        Client("alice", relay=relay.url, store=MEMORY) as alice,
+    ):
+        await alice.watch_users()
+        async with Client("bob", relay=relay.url, store=MEMORY) as bob:
+            await bob.connected()
+            await bob.delete_account()
+        assert await first(alice, UserDeleted) == UserDeleted(bob.user_id)
 
 
 async def test_raw_text_and_bytes_pass_in_both_directions_and_touch_nothing_else() -> None:
