@@ -8,14 +8,14 @@ attack or a bug, never repaired. Padding to a multiple of 160 bytes hides the ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
 from .codec import decode_array, encode_array, integer, items, octets, optional, record, text, user
 from .errors import MalformedFrame
 from .frames import DEVICE_ID_MAX
-from .ids import MESSAGE_ID_SIZE
+from .ids import ENVELOPE_ID_SIZE, MESSAGE_ID_SIZE
 from .limits import (
     CONTENT_SIZE_MAX,
     COUNTER_MAX,
@@ -29,15 +29,20 @@ __all__ = [
     "Content",
     "ContentKind",
     "Destination",
+    "Gone",
+    "GoneReason",
     "ReadCopy",
     "Receipt",
     "ReceiptState",
     "RetryRequest",
+    "content_kind",
     "decode_content",
+    "decode_gone",
     "decode_read_copy",
     "decode_receipt",
     "decode_retry_request",
     "encode_content",
+    "encode_gone",
     "encode_read_copy",
     "encode_receipt",
     "encode_retry_request",
@@ -46,7 +51,9 @@ __all__ = [
 CONTENT_VERSION: Final = 1
 PADDING_BLOCK: Final = 160  # bytes; Signal's clients use the same
 _PADDING_START: Final = b"\x80"
+_KIND_AT: Final = 2  # behind the array's length and the version; kinds up to 127 are one byte
 GROUP_ID_SIZE: Final = 32
+ANSWERS_MAX: Final = 16  # envelopes that one message takes the place of: it is sent again three times at most
 
 
 class ContentKind(IntEnum):
@@ -58,7 +65,7 @@ class ContentKind(IntEnum):
     SENT_COPY = 4  # from another device of the same user: the content as it was sent, itself encoded
     READ_COPY = 5  # a `ReadCopy`, from another device of the same user
     RETRY_REQUEST = 6  # a `RetryRequest`
-    GONE = 7  # message ids that cannot be sent again
+    GONE = 7  # a `Gone`
     SENDER_KEY = 8  # a distribution message
     KEY_REQUEST = 9
     KEY_ACK = 10
@@ -87,6 +94,7 @@ class Content:
     sender_device_id: int
     destination: Destination
     body: bytes
+    answers: tuple[bytes, ...] = ()  # sent again, in the place of these envelopes of the same device
 
 
 class ReceiptState(IntEnum):
@@ -119,6 +127,24 @@ class RetryRequest:
     """Envelopes that did not open and are asked for again."""
 
     envelope_ids: tuple[bytes, ...]  # 16 bytes each
+
+
+class GoneReason(IntEnum):
+    """Why what was asked for does not come."""
+
+    NOT_KEPT = 1  # the sender has it no longer
+    TOO_OFTEN = 2  # it was sent again three times
+    NOT_KNOWN = 3  # the sender knows no such envelope for whoever asks
+    IDENTITY_CHANGED = 4  # it was sent to another identity of the user
+    NOTHING_LOST = 5  # it held nothing that anybody waits for: receipts and the like
+    NOT_A_MEMBER = 6  # it was sent to a group that whoever asks was not in then, or is not in now
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Envelopes that were asked for and do not come."""
+
+    entries: tuple[tuple[bytes, int], ...]  # envelope id, and a GoneReason or one of a later release
 
 
 def _state(value: object) -> ReceiptState:
@@ -156,6 +182,7 @@ _content = record(
     # A copy to an own device holds a whole content: hence more than CONTENT_SIZE_MAX.
     octets(CONTENT_SIZE_MAX + 1024),
 )
+_FIELDS: Final = 8  # of a content that is not sent again
 _receipt = record(
     Receipt,
     _state,
@@ -165,6 +192,15 @@ _receipt = record(
 )
 _retry_request = record(RetryRequest, items(octets(MESSAGE_ID_SIZE, MESSAGE_ID_SIZE), RETRY_ENVELOPES_MAX, 1))
 _read_copy = record(ReadCopy, user, items(octets(MESSAGE_ID_SIZE, MESSAGE_ID_SIZE), READ_COPY_MESSAGES_MAX, 1))
+_gone = record(
+    Gone,
+    items(
+        record(lambda *parts: parts, octets(ENVELOPE_ID_SIZE, ENVELOPE_ID_SIZE), integer(255, 1)),
+        RETRY_ENVELOPES_MAX,
+        1,
+    ),
+)
+_answers = items(octets(ENVELOPE_ID_SIZE, ENVELOPE_ID_SIZE), ANSWERS_MAX)
 _text_body = text(CONTENT_SIZE_MAX)
 
 
@@ -184,7 +220,13 @@ def _values(content: Content) -> list[object]:
         content.sender_device_id,
         content.destination,
         content.body,
+        *([content.answers] if content.answers else []),
     ]
+
+
+def content_kind(encoded: bytes) -> int:
+    """The kind of a content that `encode_content` of this release has encoded, without decoding the rest."""
+    return encoded[_KIND_AT]
 
 
 def decode_content(plaintext: bytes) -> Content:
@@ -196,6 +238,8 @@ def decode_content(plaintext: bytes) -> Content:
     if not values or values[0] != CONTENT_VERSION or type(values[0]) is not int:
         raise MalformedFrame("not a content of version 1")
     content: Content = _content(values[1:])
+    if len(values) > 1 + _FIELDS:
+        content = replace(content, answers=_answers(values[1 + _FIELDS]))
     destination = content.destination
     if (destination.user_id is None) == (destination.group_id is None):
         raise MalformedFrame("a destination is a user or a group")
@@ -236,6 +280,17 @@ def decode_read_copy(body: bytes) -> ReadCopy:
 def encode_retry_request(request: RetryRequest) -> bytes:
     """Encode the body of a RETRY_REQUEST."""
     return encode_array(request)
+
+
+def encode_gone(gone: Gone) -> bytes:
+    """Encode the body of a GONE."""
+    return encode_array(gone)
+
+
+def decode_gone(body: bytes) -> Gone:
+    """Decode the body of a GONE. Raises MalformedFrame."""
+    gone: Gone = _gone(decode_array(body))
+    return gone
 
 
 def decode_retry_request(body: bytes) -> RetryRequest:

@@ -43,3 +43,4 @@ UNACKNOWLEDGED_DELIVERIES_MAX: Final = 256  # pushed and not yet acknowledged: t
 RECEIPT_RANGES_MAX: Final = 512  # in one control message: what a mailbox with gaps may need
 READ_COPY_MESSAGES_MAX: Final = 200  # message ids in one copy of read marks: 3 kB
 RETRY_ENVELOPES_MAX: Final = 200  # asked for at once (messaging section 9)
+GAPS_TOLD_MAX: Final = 200  # runs of missing numbers in one event; no more are kept of one sender device

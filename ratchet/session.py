@@ -281,6 +281,11 @@ class Session(NotCopied):
         return self._ratchets.require_active().pending is not None
 
     @property
+    def started_at(self) -> int:
+        """When the ratchet in use was started here, in seconds since 1970. Raises NoActiveSession."""
+        return self._ratchets.require_active().created_at
+
+    @property
     def one_time_prekey_used(self) -> bool:
         """Whether the handshake used a one-time prekey of the responder. Raises NoActiveSession."""
         return self._ratchets.require_active().one_time_prekey_used

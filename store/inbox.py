@@ -241,7 +241,9 @@ class Received:
 
     highest: int  # 0: none
     gaps: tuple[tuple[int, int], ...] = ()  # first and last of each run that is missing, ascending
-    gaps_since: float | None = None  # seconds since 1970; None: no gap is open
+    gaps_since: float | None = None  # seconds since 1970, for those on the clock; None: there are none
+    told: int = 0  # gaps up to this number were told
+    watched: int = 0  # those above it, and up to this number, are on the clock
 
 
 _GAPS_VERSION: Final = 1
@@ -251,26 +253,27 @@ _SENT: Final = Statement(
     "ON CONFLICT (conversation) DO UPDATE SET sent_number = conversations.sent_number + 1 RETURNING sent_number",
 )
 _LAST_SENT: Final = Statement("conversations", "SELECT sent_number FROM conversations WHERE conversation = ?")
+_RECEIVED_COLUMNS: Final = "conversation, user_id, device_id, highest, gaps, gaps_since, told, watched"
 _RECEIVED: Final = Statement(
     "received",
-    "SELECT highest, gaps, gaps_since FROM received WHERE conversation = ? AND user_id = ? AND device_id = ?",
+    "SELECT highest, gaps, gaps_since, told, watched FROM received "
+    "WHERE conversation = ? AND user_id = ? AND device_id = ?",
 )
 _MANY_CONVERSATIONS: Final = 16  # asked for in one statement, whose text is then always the same
 _RECEIVED_MANY: Final = Statement(
     "received",
-    "SELECT conversation, user_id, device_id, highest, gaps, gaps_since FROM received WHERE "  # noqa: S608 - ours
+    f"SELECT {_RECEIVED_COLUMNS} FROM received WHERE "  # noqa: S608 - our own names
     + " OR ".join(["(conversation = ? AND user_id = ? AND device_id = ?)"] * _MANY_CONVERSATIONS),
 )
 _SAVE_RECEIVED: Final = Statement(
     "received",
-    "INSERT INTO received (conversation, user_id, device_id, highest, gaps, gaps_since) VALUES (?, ?, ?, ?, ?, ?) "
+    f"INSERT INTO received ({_RECEIVED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
     "ON CONFLICT (conversation, user_id, device_id) DO UPDATE SET highest = excluded.highest, gaps = excluded.gaps, "
-    "gaps_since = excluded.gaps_since",
+    "gaps_since = excluded.gaps_since, told = excluded.told, watched = excluded.watched",
 )
 _OPEN_GAPS: Final = Statement(
     "received",
-    "SELECT conversation, user_id, device_id, highest, gaps, gaps_since FROM received WHERE gaps_since < ? "
-    "ORDER BY gaps_since",
+    f"SELECT {_RECEIVED_COLUMNS} FROM received WHERE gaps_since <= ? ORDER BY gaps_since LIMIT ?",  # noqa: S608
 )
 
 
@@ -314,18 +317,34 @@ class Conversations:
             raise TooLarge(f"at most {GAPS_MAX} gaps")
         packed = pack(_GAPS_VERSION, [number for gap in received.gaps for number in gap])
         self._work.defer(
-            _SAVE_RECEIVED, (conversation, user_id, device_id, received.highest, packed, received.gaps_since)
+            _SAVE_RECEIVED,
+            (
+                conversation,
+                user_id,
+                device_id,
+                received.highest,
+                packed,
+                received.gaps_since,
+                received.told,
+                received.watched,
+            ),
         )
 
-    def open_gaps(self, age_s: float) -> list[tuple[bytes, str, int, Received]]:
-        """Conversations with a gap that is open for longer than that, the longest first."""
-        rows = self._work.rows(_OPEN_GAPS, (self._work.now - age_s,))
+    def open_gaps(self, age_s: float, *, limit: int = GAPS_MAX) -> list[tuple[bytes, str, int, Received]]:
+        """The first *limit* conversations with a gap on the clock for as long as that, the longest first."""
+        rows = self._work.rows(_OPEN_GAPS, (self._work.now - age_s, limit))
         return [(row[0], row[1], row[2], _take_received(row[3:])) for row in rows]
 
 
 def _take_received(row: Sequence[object]) -> Received:
-    highest, packed, since = row
+    highest, packed, since, told, watched = row
     (numbers,) = unpack(packed, version=_GAPS_VERSION, length=1, what="gaps")  # type: ignore[arg-type]
     flat = [take_int(number, "gap") for number in take_list(numbers, "gaps", length_max=2 * GAPS_MAX)]
     gaps = tuple(zip(flat[::2], flat[1::2], strict=False))
-    return Received(take_int(highest, "highest number"), gaps, since)  # type: ignore[arg-type]
+    return Received(
+        take_int(highest, "highest number"),
+        gaps,
+        since,  # type: ignore[arg-type]
+        take_int(told, "number told"),
+        take_int(watched, "number watched"),
+    )

@@ -115,6 +115,10 @@ class Outgoing:
         """The first messages of a lane that are in *state*, in order."""
         return [self._message(row) for row in self._work.rows(_IN_LANE, (lane, state, limit))]
 
+    def count(self) -> int:
+        """How many messages are not final."""
+        return OUTGOING.tally(self._work).count
+
     def lanes(self, state: str) -> list[str]:
         """The lanes that have a message in *state*, the one with the oldest first."""
         return [row[0] for row in self._work.rows(_LANES, (state,))]
@@ -156,15 +160,16 @@ class Envelope:
     kind: int
     ciphertext: bytes = field(repr=False)
     submission_number: int | None = None  # None: not submitted yet
+    alone: int = 0  # 1: for this device alone, whatever other devices the user has
 
 
 _ENVELOPE_COLUMNS: Final = (
     "envelope_id, message_id, lane, user_id, device_id, registration_id, identity_key, kind, ciphertext, "
-    "submission_number"
+    "submission_number, alone"
 )
 _ADD_ENVELOPE: Final = Statement(
     "envelopes",
-    f"INSERT INTO envelopes ({_ENVELOPE_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+    f"INSERT INTO envelopes ({_ENVELOPE_COLUMNS}, number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
 )
 _OF_LANE: Final = Statement(
     "envelopes",
@@ -202,6 +207,7 @@ class Envelopes:
             envelope.kind,
             envelope.ciphertext,
             envelope.submission_number,
+            envelope.alone,
             work.next_number(),
         )
         work.defer(_ADD_ENVELOPE, values)

@@ -159,6 +159,9 @@ _SAVE_HEAL: Final = Statement(
     "delay_s = excluded.delay_s",
 )
 _DELETE_HEAL: Final = Statement("heals", "DELETE FROM heals WHERE user_id = ? AND device_id = ?")
+_UNPROVEN: Final = Statement(
+    "heals", "SELECT user_id, device_id, next_allowed_at, delay_s FROM heals WHERE delay_s > 0"
+)
 _LOG_HEAL: Final = Statement("heal_log", "INSERT INTO heal_log (number, healed_at, stranger) VALUES (?, ?, ?)")
 _COUNT_HEALS: Final = Statement("heal_log", "SELECT COUNT(*) FROM heal_log WHERE healed_at > ? AND stranger >= ?")
 _FORGET_HEALS: Final = Statement("heal_log", "DELETE FROM heal_log WHERE healed_at <= ?")
@@ -179,6 +182,10 @@ class Heals:
     def save(self, user_id: str, device_id: int, heal: Heal) -> None:
         """Store it, in the transaction of the session."""
         self._work.change(_SAVE_HEAL, (user_id, device_id, heal.next_allowed_at, heal.delay_s))
+
+    def unproven(self) -> list[tuple[str, int, Heal]]:
+        """The devices that were healed and of which nothing has opened since: user, device, row."""
+        return [(row[0], row[1], Heal(row[2], row[3])) for row in self._work.rows(_UNPROVEN)]
 
     def delete(self, user_id: str, device_id: int) -> None:
         """Forget a device that is no more."""

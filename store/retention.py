@@ -13,6 +13,7 @@ from .inbox import RECEIPTS
 from .limits import QUARANTINE_AGE_S, RETRY_ATTEMPTS_AGE_S
 from .outbox import SEND_LOG
 from .sender_keys import ERASED_CHAINS
+from .sent import SENT_ENVELOPES
 from .trouble import QUARANTINE
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enforce_ages", "enforce_counts"]
 
-_AGING: Final = (SEND_LOG, QUARANTINE, ERASED_CHAINS)
+_AGING: Final = (SEND_LOG, QUARANTINE, ERASED_CHAINS, SENT_ENVELOPES)
 _OLD_RETRIES: Final = Statement("retry_attempts", "DELETE FROM retry_attempts WHERE attempted_at < ?")
 _OLD_ATTEMPTS: Final = Statement("delivery_attempts", "DELETE FROM delivery_attempts WHERE attempted_at < ?")
 
@@ -30,6 +31,8 @@ def enforce_counts(unit: Unit) -> None:
     unit.seen.write()
     if unit.work.has_changed(RECEIPTS.name):
         RECEIPTS.evict(unit.work)
+    if unit.work.has_changed(SENT_ENVELOPES.name):
+        SENT_ENVELOPES.evict(unit.work)
 
 
 def enforce_ages(unit: Unit) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from .migrations import Schema, version_table
+from .migrations import Migration, Schema, client_2, version_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +138,8 @@ _table(
     _integer("highest"),
     _bytes("gaps"),
     Column("gaps_since", Double),
+    _integer("told"),
+    _integer("watched"),
     small=True,
 )
 _table(
@@ -164,6 +166,7 @@ _table(
     _integer("kind"),
     _bytes("ciphertext"),
     Column("submission_number", BigInteger),
+    _integer("alone"),
     Index("envelopes_by_lane", "lane", "number"),
     Index("envelopes_by_message", "message_id"),
 )
@@ -206,6 +209,7 @@ _table(
     _text("reason"),
     Column("waits_for", LargeBinary),
     _time("parked_at"),
+    _integer("requests"),
     Index("pending_by_device", "user_id", "device_id"),
     Index("pending_by_key", "waits_for"),
     Index("pending_by_time", "parked_at"),
@@ -236,6 +240,15 @@ _table(
     _integer("size"),
     _time("logged_at"),
     Index("send_log_by_message", "message_id", unique=True),
+)
+_table(
+    "sent_envelopes",
+    _key("number", _NUMBER),
+    _bytes("envelope_id"),
+    _text("user_id"),
+    Column("message_id", LargeBinary),
+    _time("sent_at"),
+    Index("sent_envelopes_by_id", "envelope_id", unique=True),
 )
 _table(
     "retry_attempts",
@@ -305,7 +318,7 @@ _table(
 )
 _table("blocked", _key("user_id", Text), _time("blocked_at"), small=True)
 
-CLIENT: Final = Schema(name="client", version=1, metadata=_metadata, migrations=())
+CLIENT: Final = Schema(name="client", version=2, metadata=_metadata, migrations=(Migration(2, client_2.apply),))
 
 
 def device_row(user_id: str, device_id: int) -> bytes:

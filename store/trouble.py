@@ -20,6 +20,8 @@ from .outbox import require_id, require_text
 from .tallied import TalliedTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .work import Work
 
 __all__ = ["DeliveryAttempts", "Pending", "PendingMessage", "Quarantine", "Quarantined"]
@@ -41,12 +43,13 @@ class PendingMessage:
     reason: str
     waits_for: bytes | None  # the engine's name for the sender key; None: for a heal
     parked_at: float  # seconds since 1970
+    requests: int  # how often it was asked for
 
 
-_COLUMNS: Final = "number, user_id, device_id, envelope_id, kind, ciphertext, reason, waits_for, parked_at"
+_COLUMNS: Final = "number, user_id, device_id, envelope_id, kind, ciphertext, reason, waits_for, parked_at, requests"
 _PARK: Final = Statement(
     "pending",
-    f"INSERT INTO pending ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
+    f"INSERT INTO pending ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
 )
 _FOR_KEY: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE waits_for = ? ORDER BY number")  # noqa: S608
 _FROM_DEVICE: Final = Statement(
@@ -60,6 +63,12 @@ _OLDEST_FROM_DEVICE: Final = Statement(
 )
 _OLDEST: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending ORDER BY number LIMIT ?")  # noqa: S608
 _OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked_at < ? ORDER BY number")  # noqa: S608
+_ASKED: Final = Statement("pending", "UPDATE pending SET requests = requests + 1 WHERE number = ?")
+_DEVICES: Final = Statement(
+    "pending",
+    "SELECT user_id, device_id, MIN(requests) FROM pending WHERE waits_for IS NULL GROUP BY user_id, device_id "
+    "ORDER BY MIN(number)",
+)
 _TAKE_OUT: Final = Statement("pending", "DELETE FROM pending WHERE number = ? RETURNING size")
 
 
@@ -99,6 +108,7 @@ class Pending:
                 require_text(reason),
                 waits_for,
                 work.now,
+                0,
                 len(ciphertext),
             ),
         )
@@ -120,11 +130,24 @@ class Pending:
         """The messages of a device, in order of arrival."""
         return [PendingMessage(*row) for row in self._work.rows(_FROM_DEVICE, (user_id, device_id))]
 
+    def devices(self) -> list[tuple[str, int, int]]:
+        """The devices whose messages wait for no key: user, device, how often the one least asked for was asked for."""
+        return [(row[0], row[1], row[2]) for row in self._work.rows(_DEVICES)]
+
+    def asked(self, messages: Iterable[PendingMessage]) -> None:
+        """Count that messages were asked for, in the transaction that makes the request."""
+        for message in messages:
+            self._work.change(_ASKED, (message.number,))
+
     def take_out(self, message: PendingMessage) -> PendingMessage:
         """Delete a message that has opened or is lost; return it."""
         PENDING.tally(self._work)
         PENDING.remove(self._work, list(self._work.rows(_TAKE_OUT, (message.number,))))
         return message
+
+    def count(self) -> int:
+        """How many messages wait."""
+        return PENDING.tally(self._work).count
 
     def expire(self) -> list[PendingMessage]:
         """Take out what waits for more than 14 days and return it."""
@@ -168,6 +191,10 @@ class Quarantine:
         values = (work.next_number(), user_id, device_id, require_id(envelope_id), ciphertext, require_text(cause))
         work.change(_QUARANTINE, (*values, work.now))
         QUARANTINE.evict(work)
+
+    def count(self) -> int:
+        """How many envelopes are there."""
+        return QUARANTINE.tally(self._work).count
 
     def all(self) -> list[Quarantined]:
         """What is there, oldest first."""

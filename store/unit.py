@@ -11,6 +11,7 @@ from .outbox import Envelopes, Outgoing, Recipients, RetryAttempts, SendLog
 from .peers import Blocked, Devices, Heals, Identities
 from .prekeys import PreKeys
 from .sender_keys import Distributions, ErasedChains, SenderKeys
+from .sent import SentEnvelopes
 from .sessions import Sessions
 from .trouble import DeliveryAttempts, Pending, Quarantine
 
@@ -47,6 +48,7 @@ class Unit:
         self.envelopes = Envelopes(work)
         self.recipients = Recipients(work)
         self.send_log = SendLog(work)
+        self.sent_envelopes = SentEnvelopes(work)
         self.retry_attempts = RetryAttempts(work)
         self.inbox = Inbox(work)
         self.seen = Seen(work)

@@ -23,6 +23,7 @@ from e2ee.frames import (
 )
 
 from . import account, stock
+from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
 from .step import QUEUED, user_of
@@ -76,6 +77,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
         step.unit.prekeys.publish_again()
         step.tell(RelayRolledBack())
     memory.ready = step.unit.prekeys.is_published()
+    resume_heals(step)
     stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
     step.tell(Connected())
 
@@ -86,7 +88,8 @@ def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
         case Submit(), Submitted():
             take_submitted(step, request, reply)
         case GetBundles(), Bundles():
-            take_bundles(step, request, reply)
+            if not take_heal(step, request, reply):
+                take_bundles(step, request, reply)
         case UploadPreKeys(), Uploaded():
             stock.take_uploaded(step, request, reply)
         case RemoveDevice(device_id=device_id), Removed():
@@ -110,7 +113,7 @@ def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:
     match request:
         case Submit():
             take_refused(step, request, reply.code, wait_s)
-        case GetBundles():
+        case GetBundles() if not heal_refused(step, request, wait_s):
             for wanted in request.wanted:
                 lane = step.memory.lane(wanted.user_id)
                 lane.asking = False

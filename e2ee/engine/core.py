@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from e2ee.diagnostics import Diagnostics
 from e2ee.errors import IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
 from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
 from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
@@ -17,16 +18,20 @@ from store import Full, seen_envelope
 from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
 from .expiry import expire, expiry_due
+from .healing import next_heal_at, pump_heals
 from .lanes import pump
 from .memory import Memory
+from .numbers import find_gaps, tell_missing
 from .quarantine import take_one_by_one, uses_up_an_attempt
 from .receiving import open_delivery
+from .reporting import report
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
 from .wishes import mark_read, queue_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from e2ee.diagnostics import Report
     from e2ee.events import DirectMessage, DurableEvent
     from e2ee.frames import Challenge, ClientFrame, Delivery, RelayFrame, Welcome
     from ratchet import IdentityKeyPair
@@ -59,6 +64,7 @@ class Engine:
         self._options = ClientOptions() if options is None else options
         self._entropy = entropy
         self._memory = Memory()
+        self._diagnostics = Diagnostics()
 
     @classmethod
     def open(
@@ -128,6 +134,7 @@ class Engine:
                 return
             if not step.memory.caught_up:
                 step.memory.caught_up = True
+                find_gaps(step)
                 step.tell(CaughtUp())
             receipts.flush(step)
 
@@ -268,6 +275,8 @@ class Engine:
                 receipts.flush(step)
             if expiry_due(step):
                 expire(step)
+            if step.memory.caught_up and step.memory.gaps_at is not None and step.memory.gaps_at <= step.now:
+                tell_missing(step)
 
         return self._run(work)
 
@@ -287,6 +296,11 @@ class Engine:
         # A lane that is held for a decision is not among the active ones.
         return any(user_id in memory.active and memory.lane(user_id).not_before <= now for user_id in users)
 
+    def report(self) -> Report:
+        """Return what may be handed to whoever helps: counts, reasons and correlations, nothing of anybody."""
+        with self._store.begin() as unit:
+            return report(unit, self._diagnostics)
+
     def close(self) -> None:
         """Close the store; nothing follows."""
         self._memory = Memory()
@@ -301,6 +315,7 @@ class Engine:
                 step = Step(unit, self._memory, self._options, self._entropy)
                 work(step)
                 if pumps:
+                    pump_heals(step)
                     for user_id in list(step.memory.active):
                         pump(step, user_id)
                     stock.pump_stock(step)
@@ -311,6 +326,9 @@ class Engine:
             if pumps:  # mail leaves nothing in memory that would contradict the store
                 self._memory = Memory()
             raise
+        self._diagnostics.add(step.tally)
+        for device in step.proven:
+            self._memory.healing.unproven.pop(device, None)
         return Output(
             requests=tuple(step.requests),
             events=tuple(step.events),
@@ -330,9 +348,8 @@ class Engine:
             for user_id, lane in memory.lanes.items()
             if memory.ready and user_id in memory.active and not lane.in_flight and not lane.asking
         ]
-        at = receipts.flush_at(memory)
-        if at is not None:
-            due.append(at)
+        gaps_at = memory.gaps_at if memory.caught_up else None
+        due += [at for at in (receipts.flush_at(memory), next_heal_at(memory), gaps_at) if at is not None]
         if not memory.stock.uploading and (memory.stock.wanted or memory.stock.not_before):
             due.append(memory.stock.not_before)
         return min(due)

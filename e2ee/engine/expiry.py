@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.content import ContentKind, decode_content
 from e2ee.events import DeliveryState
 
+from .losses import expire_pending
 from .step import DELIVERED
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def expiry_due(step: Step) -> bool:
 def expire(step: Step) -> None:
     """Take out what is too old, and tell of messages that never arrived."""
     step.memory.expiry_at = step.now + EXPIRY_INTERVAL_S
+    expire_pending(step)
     for message_id in step.unit.outgoing.older_than(MESSAGE_AGE_MAX_S):
         message = step.unit.outgoing.get(message_id)
         if message is None:

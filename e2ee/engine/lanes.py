@@ -9,7 +9,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from e2ee.errors import RefusalCode
+from e2ee.content import ContentKind, content_kind
+from e2ee.diagnostics import Reason
 from e2ee.events import DeliveryState
 from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
 from e2ee.ids import ENVELOPE_ID_SIZE
@@ -29,6 +30,8 @@ __all__ = ["ROWS_MAX", "fail", "pump", "submissions"]
 FRAME_ROOM: Final = FRAME_SIZE_MAX - 8 * 1024  # bytes for envelopes in one Submit: the rest is names and numbers
 ENVELOPE_OVERHEAD: Final = 4 * 1024  # bytes at most around a content: handshake, post-quantum chunk, header, ids
 ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of one lane; no frame makes more
+# What a device that could not open it may ask for again; the rest is control messages, and answered for anew.
+_SENT_AGAIN: Final = (ContentKind.TEXT, ContentKind.DATA, ContentKind.SENT_COPY)
 
 
 def pump(step: Step, user_id: str) -> None:
@@ -39,7 +42,7 @@ def pump(step: Step, user_id: str) -> None:
         return
     rows = submissions(step, user_id)
     if lane.repairing:
-        found = targets(step, user_id)
+        found = [] if all(group[0].alone for group in rows) else targets(step, user_id)
         if found is None:
             return
         repaired = _repair(step, user_id, rows, found)
@@ -78,14 +81,14 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
     if not found:
         # Only the lane to our own other devices can be without any: there is nobody to tell.
         for message in messages:
-            fail(step, message, "no other device")
+            fail(step, message, Reason.NO_OTHER_DEVICE)
         return []
     made: list[list[Envelope]] = []
     size = 0
     for message in messages:
         cost = len(found) * (len(message.content) + ENVELOPE_OVERHEAD)
         if cost > FRAME_ROOM:
-            fail(step, message, RefusalCode.TOO_LARGE.name.lower())
+            fail(step, message, Reason.TOO_LARGE)
             continue
         if size + cost > FRAME_ROOM or (len(made) + 1) * len(found) > ENVELOPES_PER_FRAME_MAX:
             break
@@ -127,8 +130,10 @@ def _encrypt(
                 submission_number=number,
             )
         )
+    carried = message.message_id if content_kind(message.content) in _SENT_AGAIN else None
     for row in rows:
         step.unit.envelopes.add(row)
+        step.unit.sent_envelopes.add(row.envelope_id, user_id, carried)
         step.unit.recipients.put(row.message_id, user_id, row.device_id, row.identity_key, SUBMITTED)
     return rows
 
@@ -152,7 +157,7 @@ def _repair(step: Step, user_id: str, rows: list[list[Envelope]], found: list[Ta
         for row in kept:
             step.unit.envelopes.add(row)
         have = {row.device_id for row in group}
-        missing = [target for target in found if target[0] not in have]
+        missing = [] if group[0].alone else [target for target in found if target[0] not in have]
         message = step.unit.outgoing.get(group[0].message_id)
         if missing and message is not None:
             added = _encrypt(step, user_id, message, missing, number)
@@ -175,6 +180,7 @@ def _renumbered(row: Envelope, number: int) -> Envelope:
         kind=row.kind,
         ciphertext=row.ciphertext,
         submission_number=number,
+        alone=row.alone,
     )
 
 
@@ -183,13 +189,13 @@ def _renumbered(row: Envelope, number: int) -> Envelope:
 
 def _submit(step: Step, user_id: str, lane: Lane, rows: list[list[Envelope]]) -> None:
     """Put what fits into one frame. Its device list is the one that these envelopes were made for."""
-    devices = _devices(rows[0])
+    devices = _devices(step, rows[0])
     chosen: list[Submission] = []
     count = size = 0
     for group in rows:
         cost = sum(len(row.ciphertext) for row in group)
         full = count + len(group) > ENVELOPES_PER_FRAME_MAX or size + cost > FRAME_ROOM
-        if chosen and (full or _devices(group) != devices):
+        if chosen and (full or _devices(step, group) != devices):
             break
         envelopes = tuple(
             EnvelopeFor(row.device_id, row.envelope_id, EnvelopeKind(row.kind), row.ciphertext) for row in group
@@ -201,13 +207,16 @@ def _submit(step: Step, user_id: str, lane: Lane, rows: list[list[Envelope]]) ->
     step.requests.append(Submit(0, 0, user_id, devices, tuple(chosen)))
 
 
-def _devices(group: list[Envelope]) -> tuple[DeviceRef, ...]:
-    return tuple(
-        sorted((DeviceRef(row.device_id, row.registration_id) for row in group), key=lambda one: one.device_id)
-    )
+def _devices(step: Step, group: list[Envelope]) -> tuple[DeviceRef, ...]:
+    """The device list that a submission is for: what is for one device alone names the others that are known."""
+    known = {}
+    if group[0].alone:
+        known = {device.device_id: device.registration_id for device in step.unit.devices.of(group[0].user_id)}
+    known |= {row.device_id: row.registration_id for row in group}
+    return tuple(DeviceRef(*one) for one in sorted(known.items()))
 
 
-def fail(step: Step, message: OutgoingMessage, reason: str) -> None:
+def fail(step: Step, message: OutgoingMessage, reason: Reason) -> None:
     """Give a message up; the application is told, if it is one of its own."""
     for row in step.unit.envelopes.of_message(message.message_id):
         step.unit.envelopes.delete(row.envelope_id)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from e2ee.frames import Delivery
     from ratchet import IdentityKeyPair
 
-__all__ = ["Lane", "Memory", "NewIdentity"]
+__all__ = ["DeviceName", "Healing", "Lane", "Memory", "NewIdentity"]
+
+DeviceName: TypeAlias = tuple[str, int]
+"""User id and device id."""
 
 REPAIRS_MAX: Final = 3  # in a row; then the lane waits: a relay that keeps changing its mind costs no more
 WAIT_MIN_S: Final = 1.0  # seconds a lane waits after a refusal; doubled each time
@@ -67,6 +70,23 @@ class NewIdentity:
 
 
 @dataclass(slots=True)
+class Healing:
+    """Devices of which something does not open. What is here are hints: the store has the rows and the schedules."""
+
+    parked: set[DeviceName] = field(default_factory=set)  # of which envelopes wait
+    wanted: dict[DeviceName, float] = field(default_factory=dict)  # when to see to a device, seconds since 1970
+    asking: dict[bytes, DeviceName] = field(default_factory=dict)  # request ids of bundles
+    opens: set[DeviceName] = field(default_factory=set)  # of which a message opened after the last that was parked
+    unproven: dict[DeviceName, float] = field(default_factory=dict)  # healed then, and nothing has opened since
+    paused: set[DeviceName] = field(default_factory=set)  # whose pause was told
+
+    def due_at(self) -> float | None:
+        """When a device is to be seen to; None: there is none, or its bundle is under way."""
+        asked = set(self.asking.values())
+        return min((at for name, at in self.wanted.items() if name not in asked), default=None)
+
+
+@dataclass(slots=True)
 class Memory:
     """The state of one connection, and of none."""
 
@@ -85,6 +105,8 @@ class Memory:
     own_devices_at: float | None = None  # when the relay last told our own other devices
     waiting: deque[Delivery] = field(default_factory=deque)  # deliveries that the inbox has no room for
     inbox_full: bool = False
+    healing: Healing = field(default_factory=Healing)
+    gaps_at: float | None = None  # when missing messages are to be told; None: none are missing
 
     def lane(self, user_id: str) -> Lane:
         """The lane of a user."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.content import ContentKind, decode_content
+from e2ee.diagnostics import Reason
 from e2ee.errors import RefusalCode, StoreRolledBack
 from e2ee.events import DeliveryState
 from e2ee.frames import Outcome, Submit, Submitted
@@ -58,11 +59,12 @@ def _stored(step: Step, submission: Submission, outcomes: Sequence[Outcome], row
         row = rows.get(envelope.envelope_id)
         if row is None:
             continue
-        message_id = row.message_id
+        message_id = None if row.alone else row.message_id
         results.append(outcome)
         step.unit.envelopes.delete(row.envelope_id)
         state = SENT if outcome in (Outcome.STORED, Outcome.DUPLICATE) else outcome.name.lower()
-        step.unit.recipients.put(row.message_id, row.user_id, row.device_id, row.identity_key, state)
+        if not row.alone:
+            step.unit.recipients.put(row.message_id, row.user_id, row.device_id, row.identity_key, state)
         if outcome is Outcome.GONE:
             step.unit.devices.delete(row.user_id, row.device_id)
     message = None if message_id is None else step.unit.outgoing.get(message_id)
@@ -71,7 +73,7 @@ def _stored(step: Step, submission: Submission, outcomes: Sequence[Outcome], row
     if Outcome.STORED in results or Outcome.DUPLICATE in results:
         _sent(step, message.message_id)
     elif Outcome.FULL in results:
-        fail(step, message, "mailbox full")
+        fail(step, message, Reason.MAILBOX_FULL)
     else:
         # Every device was removed meanwhile, and nothing stored: ask who is there now.
         step.unit.outgoing.set_state(message.message_id, QUEUED)
@@ -111,15 +113,15 @@ def _refused(
         lane.repairs += 1
         if lane.repairs >= REPAIRS_MAX:
             lane.wait(step.now, wait_s)
-            step.hold(user_id, RefusalCode.DEVICES_CHANGED.name.lower())
+            step.hold(user_id, Reason.DEVICES_CHANGED)
         return
     if code in _FINAL:
         for submission in refused:
-            _give_up(step, user_id, submission, RefusalCode(code).name.lower())
+            _give_up(step, user_id, submission, Reason.of_refusal(RefusalCode(code)))
         return
     lane.wait(step.now, wait_s)
     known = code in RefusalCode.__members__.values()
-    step.hold(user_id, RefusalCode(code).name.lower() if known else f"refusal {code}")
+    step.hold(user_id, Reason.of_refusal(RefusalCode(code) if known else code))
 
 
 def _devices_changed(step: Step, user_id: str, change: DeviceChange) -> None:
@@ -138,12 +140,12 @@ def _devices_changed(step: Step, user_id: str, change: DeviceChange) -> None:
             step.unit.outgoing.set_state(message.message_id, QUEUED)
 
 
-def _give_up(step: Step, user_id: str, submission: Submission, reason: str) -> None:
+def _give_up(step: Step, user_id: str, submission: Submission, reason: Reason) -> None:
     """Give up the message of a submission that the relay will never take."""
     refused = {envelope.envelope_id for envelope in submission.envelopes}
     for group in submissions(step, user_id):
         if group[0].envelope_id in refused:
-            message = step.unit.outgoing.get(group[0].message_id)
+            message = None if group[0].alone else step.unit.outgoing.get(group[0].message_id)
             for row in group:
                 step.unit.envelopes.delete(row.envelope_id)
             if message is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2ee.errors import RefusalCode
+from e2ee.diagnostics import Reason
 from e2ee.frames import GetBundles, WantedDevices
 from e2ee.limits import DEVICES_PER_USER_MAX
 from e2ee.trust import Direction, IdentityPolicy, Verdict
@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
     from .memory import Lane
 
-__all__ = ["Target", "take_bundles", "targets"]
+__all__ = [
+    "REQUEST_ID_SIZE",
+    "Target",
+    "accepted",
+    "bundle_of",
+    "learn_device",
+    "take_bundles",
+    "targets",
+]
 
 OWN_DEVICES_AGE_S: Final = 3600.0  # seconds for which "no other device" is believed; asking costs no prekey then
-_REQUEST_ID_SIZE: Final = 16  # bytes
+REQUEST_ID_SIZE: Final = 16  # bytes
 
 Target = tuple[int, Session]
 """A device of the user, and the session that it is written to with."""
@@ -36,7 +44,7 @@ def targets(step: Step, user_id: str) -> list[Target] | None:
         if _undecided(step, user_id):
             verdict = Verdict.HOLD_CHANGED
         if verdict.holds:
-            step.hold(user_id, verdict.value)
+            step.hold(user_id, Reason.of(verdict.value))
             step.memory.active.pop(user_id, None)  # a decision brings it back, not the clock
             return None
     devices = step.unit.devices.of(user_id)
@@ -82,7 +90,7 @@ def _usable(step: Step, session: Session, user_id: str, device_id: int, registra
 
 def _ask(step: Step, user_id: str, device_ids: tuple[int, ...] | None) -> None:
     step.memory.lane(user_id).asking = True
-    request_id = step.entropy(_REQUEST_ID_SIZE)
+    request_id = step.entropy(REQUEST_ID_SIZE)
     step.requests.append(GetBundles(0, 0, request_id, (WantedDevices(user_id, device_ids),)))
 
 
@@ -95,19 +103,19 @@ def take_bundles(step: Step, request: GetBundles, reply: Bundles) -> None:
         answer = answers.get(wanted.user_id)
         if answer is None or answer.identity_key is None:
             lane.wait(step.now)
-            step.hold(wanted.user_id, RefusalCode.UNKNOWN_USER.name.lower())
-        elif _accepted(step, answer, answer.identity_key):
+            step.hold(wanted.user_id, Reason.UNKNOWN_USER)
+        elif accepted(step, answer, answer.identity_key):
             _take_devices(step, wanted, answer, answer.identity_key, lane)
 
 
-def _accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
+def accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
     """Whether the identity key may be used; a held one leaves its reason with the lane."""
     user_id = answer.user_id
     verdict = shows(step, user_id, shown, Direction.SENDING)
     if verdict is Verdict.USE:
         return True
     step.memory.active.pop(user_id, None)
-    step.hold(user_id, verdict.value)
+    step.hold(user_id, Reason.of(verdict.value))
     return False
 
 
@@ -120,7 +128,7 @@ def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identi
         if bundle.device_id == own_device:
             continue
         try:
-            _start(step, answer.user_id, _bundle(bundle, identity_key))
+            _start(step, answer.user_id, bundle_of(bundle, identity_key))
         except (NotAuthentic, MalformedMessage):
             # Not a device of this user: it is not written to. If the relay insists on it, the lane waits.
             continue
@@ -131,7 +139,7 @@ def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identi
         step.unit.devices.delete(answer.user_id, device_id)
     if own_device is None and not step.unit.devices.of(answer.user_id):
         lane.wait(step.now)
-        step.hold(answer.user_id, "no device")
+        step.hold(answer.user_id, Reason.NO_DEVICE)
 
 
 def _start(step: Step, user_id: str, bundle: PreKeyBundle) -> None:
@@ -154,7 +162,8 @@ def _start(step: Step, user_id: str, bundle: PreKeyBundle) -> None:
     step.sessions.put(user_id, bundle.device_id, session)
 
 
-def _bundle(bundle: DeviceBundle, identity_key: bytes) -> PreKeyBundle:
+def bundle_of(bundle: DeviceBundle, identity_key: bytes) -> PreKeyBundle:
+    """The bundle as the protocol has it, under the identity key that the relay names for the user."""
     one_time = bundle.one_time_prekey
     return PreKeyBundle(
         registration_id=bundle.registration_id,
@@ -169,3 +178,13 @@ def _bundle(bundle: DeviceBundle, identity_key: bytes) -> PreKeyBundle:
         one_time_prekey_id=None if one_time is None else one_time.id,
         one_time_prekey=None if one_time is None else one_time.public_key,
     )
+
+
+def learn_device(step: Step, user_id: str, device_id: int, registration_id: int) -> None:
+    """A device that has proved the identity on record belongs to the user, whatever the relay's list says."""
+    known = {device.device_id: device.registration_id for device in step.unit.devices.of(user_id)}
+    if known and known.get(device_id) != registration_id:
+        # Only into a list that the relay has told before: else the first send would miss the user's other devices.
+        step.unit.devices.put(user_id, device_id, registration_id)
+    if user_id == step.user_id and not known:
+        step.memory.own_devices_at = None  # we are not alone: ask before the next copy

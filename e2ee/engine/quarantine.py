@@ -58,6 +58,7 @@ def _take(run: Callable[..., Output], delivery: Delivery) -> Output:
 
     def put_aside(step: Step) -> None:
         step.unit.quarantine.add(sender, device, envelope_id, delivery.body, cause)
+        step.tally.deliveries["quarantined"] += 1
         step.keep(DeliveryQuarantined(sender=UserId(sender), sender_device=device, cause=cause))
         _done(step, delivery)
 

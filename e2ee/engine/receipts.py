@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .memory import Memory
 
-__all__ = ["due", "flush", "flush_at", "mark_read", "take_receipt"]
+__all__ = ["due", "due_again", "flush", "flush_at", "mark_read", "take_receipt"]
 
 RECEIPTS_MAX: Final = 64  # messages received after which receipts are sent: the sender's window stays small
 RECEIPTS_AGE_S: Final = 2.0  # seconds that a receipt waits for others
@@ -38,6 +38,16 @@ def due(step: Step, user_id: str, device_id: int, conversation_number: int, kind
     step.memory.receipts += 1
     if step.memory.receipts_since is None:
         step.memory.receipts_since = step.now
+
+
+def due_again(step: Step, user_id: str, device_id: int) -> None:
+    """A receipt did not open: what the last messages of the device are due is due again, whatever it was told."""
+    if not step.options.receipts or user_id == step.user_id:
+        return
+    received = step.unit.conversations.received(conversation_with(user_id), user_id, device_id)
+    for number in range(max(1, received.highest - RECEIPTS_MAX + 1), received.highest + 1):
+        if not any(first <= number <= last for first, last in received.gaps):
+            due(step, user_id, device_id, number, _DELIVERED)
 
 
 def flush_at(memory: Memory) -> float | None:

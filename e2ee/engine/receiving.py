@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import Content, ContentKind, decode_content, decode_read_copy
+from e2ee.content import Content, ContentKind, decode_content
+from e2ee.diagnostics import Reason
 from e2ee.errors import MalformedFrame
 from e2ee.events import (
     DeliveryRefused,
     DirectMessage,
     HandshakeWithoutOneTimeKey,
-    MessageLost,
     MessagePending,
-    OwnMessage,
-    OwnRead,
     UnknownContent,
 )
 from e2ee.frames import Delivery, EnvelopeKind
@@ -34,11 +31,18 @@ from ratchet import (
     UnsupportedVersion,
 )
 from ratchet.messages import PreKeyMessage
-from store import Received, seen_envelope, seen_message
+from store import seen_envelope, seen_message
+from store.limits import PENDING_AGE_S
 
 from .contents import unpadded_content
+from .copies import take_copy, take_read_copy
+from .healing import note_opened, note_parked
 from .identities import judge_identity, shows
+from .losses import lose
+from .numbers import note_gaps, take_numbers
+from .peers import learn_device
 from .receipts import due, take_receipt
+from .retries import take_answers, take_gone, take_retry_request, tell_healed
 from .step import Step, address, conversation_with
 
 if TYPE_CHECKING:
@@ -47,9 +51,26 @@ if TYPE_CHECKING:
     from ratchet import IdentityKeyPair
     from ratchet.prekeys import KemPreKey, OneTimePreKey, PreKeySource, PreKeyUse, SignedPreKey
 
-__all__ = ["Ending", "open_delivery", "reopen", "take_numbers"]
+__all__ = ["Ending", "open_delivery", "reopen"]
 
-GAPS_KEPT_MAX: Final = 200  # runs of missing numbers of one device; the oldest are forgotten
+_REFUSED: Final[dict[type[Exception], Reason]] = {
+    MalformedMessage: Reason.MALFORMED,
+    UnsupportedVersion: Reason.UNSUPPORTED_VERSION,
+}
+# What waits for its sender to send it again, and why.
+_PARKED: Final[dict[type[Exception], Reason]] = {
+    NotAuthentic: Reason.NOT_AUTHENTIC,
+    TooFarAhead: Reason.TOO_FAR_AHEAD,
+    UnknownPreKey: Reason.UNKNOWN_PREKEY,
+    NoActiveSession: Reason.NO_SESSION,
+}
+# Each raises MalformedFrame for a body that is not in its form.
+_CONTROL: Final[dict[ContentKind, Callable[[Step, Content], None]]] = {
+    ContentKind.RECEIPT: take_receipt,
+    ContentKind.RETRY_REQUEST: take_retry_request,
+    ContentKind.GONE: take_gone,
+    ContentKind.READ_COPY: take_read_copy,
+}
 
 
 class Ending(Enum):
@@ -63,6 +84,10 @@ class Ending(Enum):
 
 class _IdentityHeld(Exception):
     """The message is authentic, under an identity key that somebody has to decide about."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.value)
+        self.reason = Reason.of(verdict.value)
 
 
 class _Trial:
@@ -91,34 +116,43 @@ class _Trial:
 
 def open_delivery(step: Step, delivery: Delivery) -> Ending:
     """Deal with one delivery. What it raises is a bug of ours, or the store's error; nothing of it is then kept."""
+    ending = _open(step, delivery)
+    step.tally.deliveries[ending.value] += 1
+    return ending
+
+
+def _open(step: Step, delivery: Delivery) -> Ending:
     key = seen_envelope(delivery.sender_user_id, delivery.sender_device_id, delivery.envelope_id)
-    if key in step.seen:
-        return Ending.DUPLICATE
-    unwanted = _unwanted(step, delivery)
-    if unwanted is not None:
-        return unwanted
+    ended = _unwanted(step, delivery, key)
+    if ended is not None:
+        return ended
     try:
         plaintext = _decrypt(step, delivery)
     except MessageKeyGone:
         return Ending.DUPLICATE
-    except (MalformedMessage, UnsupportedVersion) as cause:
-        return _refuse(step, delivery, str(cause))
-    except (_IdentityHeld, NotAuthentic, TooFarAhead, UnknownPreKey, NoActiveSession) as cause:
-        return _park(step, delivery, str(cause))
+    except tuple(_REFUSED) as cause:
+        return _refuse(step, delivery, _REFUSED[type(cause)])
+    except tuple(_PARKED) as cause:
+        note_parked(step, (delivery.sender_user_id, delivery.sender_device_id))
+        return _park(step, delivery, _PARKED[type(cause)])
+    except _IdentityHeld as held:
+        return _park(step, delivery, held.reason)
     _add_seen(step, key)
     return _take(step, delivery, plaintext)
 
 
-def _unwanted(step: Step, delivery: Delivery) -> Ending | None:
-    """Refuse what is not opened at all."""
+def _unwanted(step: Step, delivery: Delivery, key: bytes) -> Ending | None:
+    """What is not opened at all."""
+    if key in step.seen:
+        return Ending.DUPLICATE
     if step.blocked is None:
         step.blocked = step.unit.blocked.all()
     if delivery.sender_user_id in step.blocked:
         return Ending.REFUSED
     if (delivery.sender_user_id, delivery.sender_device_id) == (step.user_id, step.account.device_id):
-        return _refuse(step, delivery, "sent by this very device")
+        return _refuse(step, delivery, Reason.OWN_DEVICE)
     if delivery.kind not in (EnvelopeKind.SIGNAL, EnvelopeKind.PREKEY):
-        return _refuse(step, delivery, "an envelope of a group that is not known here")
+        return _refuse(step, delivery, Reason.UNKNOWN_GROUP)
     return None
 
 
@@ -134,20 +168,25 @@ def reopen(step: Step, user_id: str) -> None:
 # Endings.
 
 
-def _refuse(step: Step, delivery: Delivery, reason: str) -> Ending:
-    step.tell(DeliveryRefused(UserId(delivery.sender_user_id), delivery.sender_device_id, reason))
+def _refuse(step: Step, delivery: Delivery, reason: Reason) -> Ending:
+    step.tally.trouble(step.now, reason, delivery.envelope_id)
+    step.tell(DeliveryRefused(UserId(delivery.sender_user_id), delivery.sender_device_id, reason.value))
     return Ending.REFUSED
 
 
-def _park(step: Step, delivery: Delivery, reason: str) -> Ending:
+def _park(step: Step, delivery: Delivery, reason: Reason) -> Ending:
     """Keep what does not open. Nothing of it is authentic: it changes no session."""
     sender, device = delivery.sender_user_id, delivery.sender_device_id
     if any(one.envelope_id == delivery.envelope_id for one in step.unit.pending.from_device(sender, device)):
         return Ending.PENDING  # delivered again before the acknowledgement arrived
-    lost = step.unit.pending.add(sender, device, delivery.envelope_id, int(delivery.kind), delivery.body, reason=reason)
-    step.tell(MessagePending(UserId(sender), device, delivery.envelope_id, reason))
-    for one in lost:
-        step.keep(MessageLost(sender=UserId(one.user_id), sender_device=one.device_id, reason=one.reason))
+    lost = step.unit.pending.add(
+        sender, device, delivery.envelope_id, int(delivery.kind), delivery.body, reason=reason.value
+    )
+    step.tally.trouble(step.now, reason, delivery.envelope_id)
+    step.tell(MessagePending(UserId(sender), device, delivery.envelope_id, reason.value))
+    too_old = [one for one in lost if one.parked_at < step.now - PENDING_AGE_S]
+    lose(step, too_old, Reason.EXPIRED)
+    lose(step, [one for one in lost if one not in too_old], Reason.CROWDED_OUT)
     return Ending.PENDING
 
 
@@ -168,15 +207,16 @@ def _decrypt(step: Step, delivery: Delivery) -> bytes:
             raise NoActiveSession("there is no session with this device")
         verdict = judge_identity(step, sender, session.remote_identity_key, Direction.RECEIVING)
         if verdict is not Verdict.USE:
-            raise _IdentityHeld(verdict.value)
+            raise _IdentityHeld(verdict)
     else:
         session = _judged(step, delivery, ciphertext, session)
     if session is None:
         return _accept(step, delivery, ciphertext)
     plaintext = session.decrypt(step.unit.prekeys, ciphertext, now=step.now, entropy=step.entropy)
     step.sessions.put(sender, device, session)
+    note_opened(step, (sender, device), session)
     if ciphertext.kind is CiphertextKind.PREKEY:
-        _learn_device(step, sender, device, session.remote_registration_id)
+        learn_device(step, sender, device, session.remote_registration_id)
     return plaintext
 
 
@@ -204,7 +244,7 @@ def _judged(step: Step, delivery: Delivery, ciphertext: Ciphertext, session: Ses
     verdict = shows(step, sender, shown, Direction.RECEIVING)
     if verdict is Verdict.USE:
         return None
-    raise _IdentityHeld(verdict.value)
+    raise _IdentityHeld(verdict)
 
 
 def _welcome(step: Step, user_id: str, shown: bytes) -> bool:
@@ -231,21 +271,12 @@ def _accept(step: Step, delivery: Delivery, ciphertext: Ciphertext) -> bytes:
     if sender != step.user_id:
         shows(step, sender, session.remote_identity_key, Direction.RECEIVING)
     step.sessions.put(sender, device, session)
-    _learn_device(step, sender, device, session.remote_registration_id)
+    note_opened(step, (sender, device), session)
+    learn_device(step, sender, device, session.remote_registration_id)
     if not session.one_time_prekey_used:
         step.memory.stock.look_at = 0.0  # the long-lived keys may have opened all they may
         step.tell(HandshakeWithoutOneTimeKey(UserId(sender), device))
     return plaintext
-
-
-def _learn_device(step: Step, user_id: str, device_id: int, registration_id: int) -> None:
-    """A device that has proved the identity on record belongs to the user, whatever the relay's list says."""
-    known = {device.device_id: device.registration_id for device in step.unit.devices.of(user_id)}
-    if known and known.get(device_id) != registration_id:
-        # Only into a list that the relay has told before: else the first send would miss the user's other devices.
-        step.unit.devices.put(user_id, device_id, registration_id)
-    if user_id == step.user_id and not known:
-        step.memory.own_devices_at = None  # we are not alone: ask before the next copy
 
 
 # What was inside.
@@ -256,20 +287,24 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
     try:
         content = decode_content(plaintext)
         _compare(step, delivery, content)
-    except MalformedFrame as cause:
-        return _refuse(step, delivery, str(cause))
+    except MalformedFrame:
+        return _refuse(step, delivery, Reason.CONTENT_MISMATCH)
+    settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
     if key in step.seen or step.unit.seen.known([key]):
         return Ending.DUPLICATE  # another ciphertext of a message that we have
     _add_seen(step, key)
     if content.kind in (ContentKind.TEXT, ContentKind.DATA):
         _take_message(step, content)
-    elif content.kind == ContentKind.RECEIPT:
-        return _take_receipt(step, delivery, content)
+        tell_healed(step, content, settled)
+    elif content.kind in _CONTROL:
+        try:
+            _CONTROL[ContentKind(content.kind)](step, content)
+        except MalformedFrame:
+            return _refuse(step, delivery, Reason.CONTENT_MISMATCH)
     elif content.kind == ContentKind.SENT_COPY:
-        _take_copy(step, content)
-    elif content.kind == ContentKind.READ_COPY:
-        return _take_read_copy(step, delivery, content)
+        take_copy(step, content)
+        tell_healed(step, content, settled)
     else:
         step.tell(UnknownContent(UserId(content.sender_user_id), content.sender_device_id, content.kind))
     return Ending.OPENED
@@ -295,6 +330,7 @@ def _take_message(step: Step, content: Content) -> None:
     before = step.unit.conversations.received(conversation, sender, device)
     after = take_numbers(before, content.conversation_number, step.now)
     step.unit.conversations.save_received(conversation, sender, device, after)
+    note_gaps(step, after)
     step.keep(
         DirectMessage(
             sender=sender,
@@ -309,57 +345,3 @@ def _take_message(step: Step, content: Content) -> None:
     )
     if step.options.receipts and sender != step.user_id:
         due(step, sender, device, content.conversation_number, "delivered")
-
-
-def take_numbers(before: Received, number: int, now: float) -> Received:
-    """Note that a conversation number has arrived. What came before the first that we saw is not missing."""
-    gaps = list(before.gaps)
-    if number > before.highest:
-        if before.highest and number > before.highest + 1:
-            gaps.append((before.highest + 1, number - 1))
-        before = replace(before, highest=number)
-    else:
-        halves = [
-            half for first, last in gaps for half in ((first, min(last, number - 1)), (max(first, number + 1), last))
-        ]
-        gaps = [half for half in halves if half[0] <= half[1]]
-    gaps = gaps[-GAPS_KEPT_MAX:]
-    since = None if not gaps else before.gaps_since if before.gaps_since is not None else now
-    return Received(before.highest, tuple(gaps), since)
-
-
-def _take_receipt(step: Step, delivery: Delivery, content: Content) -> Ending:
-    try:
-        take_receipt(step, content)
-    except MalformedFrame as cause:
-        return _refuse(step, delivery, str(cause))
-    return Ending.OPENED
-
-
-def _take_read_copy(step: Step, delivery: Delivery, content: Content) -> Ending:
-    if content.sender_user_id != step.user_id:
-        return _refuse(step, delivery, "a copy comes from our own devices only")
-    try:
-        copy = decode_read_copy(content.body)
-    except MalformedFrame as cause:
-        return _refuse(step, delivery, str(cause))
-    ids = tuple(MessageId(one.hex()) for one in copy.message_ids)
-    step.keep(OwnRead(sender=UserId(copy.sender_user_id), own_device=content.sender_device_id, message_ids=ids))
-    return Ending.OPENED
-
-
-def _take_copy(step: Step, content: Content) -> None:
-    copy = unpadded_content(content.body)
-    recipient = copy.destination.user_id
-    if recipient is None:
-        return
-    step.keep(
-        OwnMessage(
-            recipient=UserId(recipient),
-            own_device=content.sender_device_id,
-            message_id=MessageId(copy.message_id.hex()),
-            sent_at_ms=copy.time_ms,
-            text=copy.body.decode() if copy.kind == ContentKind.TEXT else None,
-            data=copy.body,
-        )
-    )

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from e2ee.content import Content, ContentKind, Destination, decode_content, encode_content
-from e2ee.events import DeliveryState, DurableEvent, LiveEvent, MessageState, pack_event
+from e2ee.diagnostics import Diagnostics, Reason
+from e2ee.events import (
+    DeliveryState,
+    DurableEvent,
+    LiveEvent,
+    MessageHealed,
+    MessageLost,
+    MessageState,
+    pack_event,
+)
 from e2ee.ids import MESSAGE_ID_SIZE, MessageId, UserId, service_id
 from e2ee.options import ClientOptions, InboxMode
 from e2ee.trust import Policies
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from ratchet import Session
     from store import OutgoingMessage, StoredAccount, Unit
 
-    from .memory import Memory
+    from .memory import DeviceName, Memory
 
 __all__ = ["DELIVERED", "QUEUED", "SENT", "SUBMITTED", "Output", "Step", "conversation_with", "lane_of", "user_of"]
 
@@ -32,6 +41,7 @@ SENT: Final = "sent"  # the relay has stored them
 DELIVERED: Final = "delivered"  # a device has it; kept here a while, so that a read mark finds it
 
 _LANE: Final = "user:"
+_NOT_WORTH_STOPPING: Final = (MessageState, MessageLost, MessageHealed)
 HELD_AT_ONCE_MAX: Final = 64  # messages of a lane whose waiting is told: those that would go next
 
 
@@ -132,6 +142,8 @@ class Step:
         self.durable = 0
         self.seen: set[bytes] = set()  # keys added in this step, or found known
         self.blocked: frozenset[str] | None = None  # None: not loaded
+        self.tally = Diagnostics()  # what this step adds to the engine's
+        self.proven: set[DeviceName] = set()  # whose heal has proved good
 
     @property
     def user_id(self) -> UserId:
@@ -158,12 +170,12 @@ class Step:
         self.events.append(event)
 
     def keep(self, event: DurableEvent) -> None:
-        """Put an event into the inbox. Raises Full, unless it only tells how far a message of ours has come."""
+        """Put an event into the inbox. Raises Full, unless it only tells what became of a message."""
         if self.options.inbox is InboxMode.DISCARD:
             return
         name, body = pack_event(event)
-        if isinstance(event, MessageState):
-            # Nobody reads: mail is not taken either. What the event says stays true without it.
+        if isinstance(event, _NOT_WORTH_STOPPING):
+            # Nobody reads: mail is not taken either. What happened has happened, told or not.
             with suppress(Full):
                 self.unit.inbox.add(name, body)
                 self.durable += 1
@@ -171,24 +183,29 @@ class Step:
         self.unit.inbox.add(name, body)
         self.durable += 1
 
-    def state(self, message: OutgoingMessage, state: DeliveryState, reason: str = "") -> None:
+    def state(self, message: OutgoingMessage, state: DeliveryState, reason: Reason | None = None) -> None:
         """Tell the application how far a message came, if it is one of its own (not a receipt, not a copy)."""
         content = decode_content(message.content)
         if content.kind not in (ContentKind.TEXT, ContentKind.DATA) or content.destination.user_id is None:
             return
         recipient = UserId(content.destination.user_id)
+        if reason is not None:
+            self.tally.trouble(self.now, reason)
         self.keep(
             MessageState(
-                message_id=MessageId(message.message_id.hex()), recipient=recipient, state=state, reason=reason
+                message_id=MessageId(message.message_id.hex()),
+                recipient=recipient,
+                state=state,
+                reason="" if reason is None else reason.value,
             )
         )
 
-    def hold(self, user_id: str, reason: str) -> None:
+    def hold(self, user_id: str, reason: Reason) -> None:
         """Note why the messages to a user wait, and tell it once for each message and reason."""
         for state in (SUBMITTED, QUEUED):
             for message in self.unit.outgoing.next_in(lane_of(user_id), state, limit=HELD_AT_ONCE_MAX):
-                if message.reason != reason:
-                    self.unit.outgoing.set_state(message.message_id, state, reason=reason)
+                if message.reason != reason.value:
+                    self.unit.outgoing.set_state(message.message_id, state, reason=reason.value)
                     self.state(message, DeliveryState.HELD, reason)
 
     def queue(self, kind: ContentKind, user_id: str, body: bytes, *, counted: bool = False) -> Content:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from e2ee.diagnostics import Reason
+
 if TYPE_CHECKING:
     from e2ee.ids import GroupId, MessageId, UserId
 
@@ -15,8 +17,10 @@ __all__ = [
     "DirectMessage",
     "DurableEvent",
     "IdentityChanged",
+    "MessageHealed",
     "MessageLost",
     "MessageState",
+    "MessagesMissing",
     "OwnMessage",
     "OwnRead",
 ]
@@ -83,8 +87,13 @@ class MessageState(DurableEvent):
     message_id: MessageId
     recipient: UserId
     state: DeliveryState
-    reason: str = ""  # of HELD and FAILED
+    reason: str = ""  # of HELD and FAILED: the text of a `Reason`
     group: GroupId | None = None  # to which it was sent; None: it was sent to the recipient
+
+    @property
+    def why(self) -> Reason | None:
+        """The reason, with what to do; None for a state that has none."""
+        return Reason.of(self.reason) if self.reason else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +110,41 @@ class IdentityChanged(DurableEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLost(DurableEvent):
-    """A message that did not open has been given up."""
+    """Messages that did not open have been given up."""
 
     sender: UserId
     sender_device: int
-    reason: str
+    reason: str  # the text of a `Reason`
+    count: int = 1
+    correlations: tuple[str, ...] = ()  # what both ends' reports call their envelopes
+
+    @property
+    def why(self) -> Reason:
+        """The reason, with what to do."""
+        return Reason.of(self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageHealed(DurableEvent):
+    """A message that did not open was sent again and has arrived: its event came just before this one."""
+
+    sender: UserId
+    sender_device: int
+    message_id: MessageId
+    correlations: tuple[str, ...]  # what both ends' reports call the envelopes that did not open
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesMissing(DurableEvent):
+    """Messages of a device have not arrived for 10 minutes although later ones have: the relay may be dropping some.
+
+    Told once. One that arrives after all is ``late``.
+    """
+
+    sender: UserId
+    sender_device: int
+    numbers: tuple[tuple[int, int], ...]  # conversation numbers: first and last of each run, ascending
+    group: GroupId | None = None  # of whose messages; None: of those to this user
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from e2ee.diagnostics import Reason, correlation_of
+
 if TYPE_CHECKING:
     from e2ee.errors import RefusalCode
-    from e2ee.ids import UserId
+    from e2ee.ids import MessageId, UserId
 
 __all__ = [
     "CaughtUp",
@@ -18,9 +20,11 @@ __all__ = [
     "DeliveryRefused",
     "Disconnected",
     "HandshakeWithoutOneTimeKey",
+    "HealingPaused",
     "InboxFull",
     "LiveEvent",
     "MessagePending",
+    "MessagesResent",
     "PreKeysLow",
     "RawMessage",
     "RelayRolledBack",
@@ -107,7 +111,39 @@ class MessagePending:
     sender: UserId
     sender_device: int
     envelope_id: bytes
-    reason: str
+    reason: str  # the text of a `Reason`
+
+    @property
+    def why(self) -> Reason:
+        """The reason, with what to do."""
+        return Reason.of(self.reason)
+
+    @property
+    def correlation(self) -> str:
+        """What both ends' reports call the envelope."""
+        return correlation_of(self.envelope_id)
+
+
+@dataclass(frozen=True, slots=True)
+class HealingPaused:
+    """Envelopes of a device do not open, and renewing the session has not helped: no more is done before *until*.
+
+    Told once for each pause, however many envelopes wait. Both ends' reports show the same correlations.
+    """
+
+    user: UserId
+    device: int
+    until: float  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesResent:
+    """A device could not open what we had sent; it has asked, and these have gone again."""
+
+    recipient: UserId
+    recipient_device: int
+    messages: tuple[MessageId, ...]
+    gone: int  # envelopes that were asked for and do not go again
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +152,12 @@ class DeliveryRefused:
 
     sender: UserId
     sender_device: int
-    reason: str
+    reason: str  # the text of a `Reason`
+
+    @property
+    def why(self) -> Reason:
+        """The reason, with what to do."""
+        return Reason.of(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +223,7 @@ LiveEvent: TypeAlias = (
     | HandshakeWithoutOneTimeKey
     | UnknownContent
     | MessagePending
+    | HealingPaused
+    | MessagesResent
     | DeliveryRefused
 )

@@ -15,11 +15,13 @@ from e2ee.ids import MESSAGE_ID_SIZE, GroupId, MessageId
 from e2ee.limits import (
     CONTENT_SIZE_MAX,
     COUNTER_MAX,
+    GAPS_TOLD_MAX,
     GROUP_ENTRY_SIZE_MAX,
     GROUP_ID_SIZE,
     GROUP_MEMBERS_MAX,
     GROUP_NAME_SIZE_MAX,
     READ_COPY_MESSAGES_MAX,
+    RETRY_ENVELOPES_MAX,
     TEXT_SIZE_MAX,
 )
 
@@ -29,7 +31,9 @@ from .durable import (
     DirectMessage,
     DurableEvent,
     IdentityChanged,
+    MessageHealed,
     MessageLost,
+    MessagesMissing,
     MessageState,
     OwnMessage,
     OwnRead,
@@ -53,6 +57,7 @@ from .groups import (
 __all__ = ["pack_event", "unpack_event"]
 
 _VERSION: Final = 1
+_CORRELATION_SIZE_MAX: Final = 32  # bytes
 
 
 def _message_id(value: object) -> MessageId:
@@ -81,6 +86,8 @@ _counter = integer(COUNTER_MAX)
 _key = octets(33, 33)
 _digits = text(60)
 _reason = text(TEXT_SIZE_MAX)
+_correlations = items(text(_CORRELATION_SIZE_MAX), RETRY_ENVELOPES_MAX)
+_run = items(_counter, 2, 2)
 _content: tuple[Reader, Reader] = (optional(text(CONTENT_SIZE_MAX)), octets(CONTENT_SIZE_MAX))
 _group: tuple[Reader, Reader] = (_group_id, text(GROUP_NAME_SIZE_MAX))
 _FORMS: Final[dict[str, tuple[type[DurableEvent], tuple[Reader, ...]]]] = {
@@ -89,7 +96,9 @@ _FORMS: Final[dict[str, tuple[type[DurableEvent], tuple[Reader, ...]]]] = {
     "own_read": (OwnRead, (user, _device, items(_message_id, READ_COPY_MESSAGES_MAX, 1))),
     "message_state": (MessageState, (_message_id, user, _state, _reason, optional(_group_id))),
     "identity_changed": (IdentityChanged, (user, _key, _key, flag, _digits, _digits)),
-    "message_lost": (MessageLost, (user, _device, _reason)),
+    "message_lost": (MessageLost, (user, _device, _reason, _counter, _correlations)),
+    "message_healed": (MessageHealed, (user, _device, _message_id, _correlations)),
+    "messages_missing": (MessagesMissing, (user, _device, items(_run, GAPS_TOLD_MAX, 1), optional(_group_id))),
     "delivery_quarantined": (DeliveryQuarantined, (user, _device, _reason)),
     "group_message": (GroupMessage, (*_group, user, _device, _message_id, _counter, _counter, *_content, flag)),
     "group_created": (GroupCreated, _group),

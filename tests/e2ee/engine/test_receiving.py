@@ -9,7 +9,7 @@ import pytest
 
 from e2ee.content import Content, Destination, encode_content
 from e2ee.engine import receiving
-from e2ee.engine.receiving import take_numbers
+from e2ee.engine.numbers import take_numbers
 from e2ee.events import (
     DeliveryQuarantined,
     DeliveryRefused,
