@@ -16,6 +16,7 @@ from .identities import OwnDevice
 if TYPE_CHECKING:
     from store import PassphraseProfile
 
+    from .diagnostics import Report
     from .engine import Engine
     from .identities import Identity, SafetyNumber
     from .shell import Shell
@@ -91,6 +92,13 @@ class AccountCalls:
         """Return who is blocked."""
         shell, engine = self._opened()
         return await shell.do(lambda _: engine.do(decisions.blocked))
+
+    # What is going on.
+
+    async def report(self) -> Report:
+        """Return counters and recent troubles of this client, without names, contents or keys: to be handed on."""
+        shell, engine = self._opened()
+        return await shell.ask(lambda _: engine.report())
 
     # Own devices.
 

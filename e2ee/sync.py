@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from .carrier import Carrier
     from .client import Content
+    from .diagnostics import Report
     from .events import DirectMessage, Event
     from .identities import Identity, OwnDevice, SafetyNumber
     from .ids import MessageId
@@ -209,6 +210,10 @@ class Client:
     def blocked(self) -> frozenset[str]:
         """Return who is blocked."""
         return _LOOP.run(self._client.blocked())
+
+    def report(self) -> Report:
+        """Return counters and recent troubles of this client, without names, contents or keys: to be handed on."""
+        return _LOOP.run(self._client.report())
 
     def devices(self, *, timeout: float = ANSWER_S) -> tuple[OwnDevice, ...]:
         """Return the devices of our own user, as the relay lists them."""

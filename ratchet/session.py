@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Final
 from . import primitives
 from .address import Address, pack_address, take_address
 from .clock import seconds_since_1970
-from .errors import (
-    IdentityChanged,
-    InvalidArgument,
-    NoActiveSession,
-)
+from .errors import IdentityChanged, InvalidArgument, NoActiveSession
 from .keys import PUBLIC_KEY_SIZE, Entropy, IdentityKeyPair, parse_public_key
-from .limits import (
-    ARCHIVED_RATCHETS_MAX,
-    PLAINTEXT_SIZE_MAX,
-    SESSION_SIZE_MAX,
-    UNACKNOWLEDGED_AGE_MAX_S,
-)
+from .limits import ARCHIVED_RATCHETS_MAX, PLAINTEXT_SIZE_MAX, SESSION_SIZE_MAX, UNACKNOWLEDGED_AGE_MAX_S
 from .messages import Ciphertext, CiphertextKind, PreKeyMessage, SignalMessage
 from .packing import pack, take_bytes, take_list, unpack
 from .prekeys import PreKeyBundle, PreKeySource

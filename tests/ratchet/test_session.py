@@ -79,6 +79,7 @@ def test_a_session_tells_what_it_is_like() -> None:
     assert (talk.alice.version, talk.alice.post_quantum_epoch) == (4, 0)
     assert talk.alice.can_encrypt
     assert talk.alice.one_time_prekey_used
+    assert talk.alice.started_at == 0
     awaiting = [talk.alice.awaiting_answer]
     talk.established().ping_pong(50)
     awaiting.append(talk.alice.awaiting_answer)
@@ -103,6 +104,7 @@ def test_without_a_ratchet_in_use_there_is_nothing_to_tell() -> None:
         "remote_registration_id",
         "sending_ratchet_key",
         "awaiting_answer",
+        "started_at",
         "one_time_prekey_used",
         "post_quantum_epoch",
     ):
