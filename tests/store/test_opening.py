@@ -15,6 +15,7 @@ from store import (
     KeyUnavailable,
     PassphraseNeeded,
     PassphraseNotNeeded,
+    Received,
     StoreCorrupt,
     StoreNewer,
     StoreUnavailable,
@@ -23,6 +24,7 @@ from store import (
 )
 from store.database import open_engine, parse_url
 from store.migrations import Migration, Schema, create, migrate, stored_version, version_table
+from store.schema import CLIENT
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -139,9 +141,29 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(database_url: str) -> None:
     change(database_url, "UPDATE schema_version SET version = 99")
     with pytest.raises(StoreNewer, match="99"):
         ClientStore.open(database_url)
-    change(database_url, "UPDATE schema_version SET version = 1")
+    change(database_url, f"UPDATE schema_version SET version = {CLIENT.version}")  # noqa: S608 - a number
     with ClientStore.open(database_url) as store:
         assert store.epoch == 2
+
+
+def test_tables_of_version_1_are_brought_forward_on_either_database(database_url: str) -> None:
+    with ClientStore.open(database_url) as store, store.begin() as unit:
+        unit.pending.add("bob", 1, bytes(16), 2, b"parked", reason="r")
+        unit.conversations.save_received(b"bob", "bob", 1, Received(4, ((2, 2),), 1.0))
+    for statement in (
+        "DROP TABLE sent_envelopes",
+        "ALTER TABLE envelopes DROP COLUMN alone",
+        "ALTER TABLE pending DROP COLUMN requests",
+        "ALTER TABLE received DROP COLUMN told",
+        "ALTER TABLE received DROP COLUMN watched",
+        "UPDATE schema_version SET version = 1",
+    ):
+        change(database_url, statement)
+    with ClientStore.open(database_url) as store, store.begin() as unit:
+        assert unit.pending.devices() == [("bob", 1, 0)]
+        assert unit.conversations.received(b"bob", "bob", 1) == Received(4, ((2, 2),), 1.0, told=0, watched=0)
+        unit.sent_envelopes.add(bytes(16), "bob", b"m" * 16)
+        assert unit.sent_envelopes.find("bob", [bytes(16)]) == {bytes(16): b"m" * 16}
 
 
 @pytest.mark.parametrize(
