@@ -9,6 +9,7 @@ Hash and signature cover the bytes as they came. The signature is the actor's id
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
@@ -32,6 +33,9 @@ VERSION: Final = 1
 SIGNATURE_SIZE: Final = 64  # bytes, at the end
 NONCE_SIZE: Final = 16  # bytes: two groups of one name are two groups
 _KEY_SIZE: Final = 33
+# Written out, since what Unicode says of a character may change, and all members must judge an entry alike: control
+# characters, separators of lines, and marks that turn the direction of what is shown beside the name.
+_NOT_IN_NAMES: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Operation(IntEnum):
@@ -128,8 +132,8 @@ def take_entry(data: bytes) -> GroupEntry:
         raise MalformedFrame("a genesis entry, and no other, makes a group and names it")
     if any((part is None) != genesis for part in (group_id, before)):
         raise MalformedFrame("every entry but the genesis entry names its group and the entry before")
-    if name == "":
-        raise MalformedFrame("a group has a name")
+    if name is not None and (name == "" or _NOT_IN_NAMES.search(name)):
+        raise MalformedFrame("a group has a name, without control, line or bidirectional characters")
     try:
         verify_signature(actor_key, SIGN_GROUP_ENTRY, body, signature)
     except (NotAuthentic, MalformedMessage) as cause:

@@ -251,7 +251,7 @@ def _require_admin(entry: GroupEntry, before: Membership) -> None:
 
 def _require_own(entry: GroupEntry) -> None:
     if (entry.actor, entry.actor_key) != (entry.subject, entry.subject_key):
-        raise EntryRefused("everybody joins and accepts for themselves")
+        raise EntryRefused("the subject is the actor, under the same identity key")
 
 
 def _require_subject(entry: GroupEntry, seats: Mapping[UserId, Member]) -> Member:
@@ -301,12 +301,16 @@ def _leave(entry: GroupEntry, before: Membership, members: _Seats, invited: _Sea
         _require_subject(entry, invited)
         del invited[entry.actor]
         return
-    _require_member(entry, before)
+    own = _require_member(entry, before)
     del members[entry.actor]
-    if entry.subject != entry.actor:
+    if entry.subject == entry.actor:
+        _require_own(entry)
+    else:
+        _require_admin(entry, before)  # else any member could make an admin by leaving
         seat = _require_subject(entry, members)
         members[entry.subject] = replace(seat, role=Role.ADMIN)
-    _require_some_admin(members)
+    if own.role is Role.ADMIN:  # whoever is none may go, also where no admin is left
+        _require_some_admin(members)
 
 
 def _remove(entry: GroupEntry, before: Membership, members: _Seats, invited: _Seats) -> None:
@@ -341,12 +345,14 @@ def _rekey(entry: GroupEntry, before: Membership, members: _Seats, _invited: _Se
 
 def _close(entry: GroupEntry, before: Membership, _members: _Seats, _invited: _Seats) -> None:
     _require_admin(entry, before)
+    _require_own(entry)
     if before.kind is not GroupKind.OPEN:
         raise EntryRefused("the group is by invitation already")
 
 
 def _delete(entry: GroupEntry, before: Membership, _members: _Seats, _invited: _Seats) -> None:
     _require_admin(entry, before)
+    _require_own(entry)
 
 
 _RULES: Final[Mapping[Operation, Callable[[GroupEntry, Membership, _Seats, _Seats], None]]] = {
