@@ -6,9 +6,11 @@ Both tell their progress through a pipe, and live until they are killed or told 
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from e2ee import Client, ClientOptions, DeliveryState, DirectMessage, DurableEvent, MessageState, OwnMessage, Relay
@@ -16,6 +18,7 @@ from e2ee.frames import Deliver, Submit, Uploaded
 from e2ee.relay import RelayHooks
 from e2ee.relay.hooks import Peer, Verdict
 from e2ee.shell import Surroundings
+from e2ee.wire import encode_frame
 
 from .journal import Journal, read_journal
 
@@ -35,16 +38,36 @@ HASTE: Final = 10  # how much faster a client's clock goes: it waits a tenth of 
 
 @dataclass(frozen=True, slots=True)
 class RelaySettings:
-    """A relay's process. It keeps its store and its record of ciphertexts in *folder*."""
+    """A relay's process. It keeps its store and its record of ciphertexts in *folder*.
+
+    If it *shows_everything*, that is: its log in full, every message in and out, and on command ``objects`` what the
+    collector can reach.
+    """
 
     folder: Path
     port: int
     options: RelayOptions | None = None
+    shows_everything: bool = False
 
     @property
     def record(self) -> Path:
         """Where every ciphertext is noted, in and out."""
         return self.folder / "relay.record"
+
+    @property
+    def log(self) -> Path:
+        """Its log, at the level DEBUG."""
+        return self.folder / "relay.log"
+
+    @property
+    def frames(self) -> Path:
+        """Every message as it came and went, one after the other."""
+        return self.folder / "relay.frames"
+
+    @property
+    def objects(self) -> Path:
+        """Every byte string and text in its objects, one after the other."""
+        return self.folder / "relay.objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +102,12 @@ class ClientSettings:
 @contextmanager
 def _commands(pipe: Connection) -> Iterator[dict[str, asyncio.Event]]:
     """Events that are set when the other end of *pipe* says their names."""
-    events = {"go": asyncio.Event(), "stop": asyncio.Event()}
+    events = {name: asyncio.Event() for name in ("go", "objects", "stop")}
 
     def come() -> None:
         try:
             events[pipe.recv()].set()
-        except EOFError:  # the test is gone, and with it every reason to live
+        except (EOFError, OSError):  # the test is gone, and with it every reason to live
             os._exit(1)
 
     asyncio.get_running_loop().add_reader(pipe.fileno(), come)
@@ -124,10 +147,52 @@ async def _relay(settings: RelaySettings, pipe: Connection) -> None:
 
     hooks = RelayHooks(on_inbound=inbound, on_outbound=outbound)
     store = f"sqlite:///{settings.folder}/relay.db"
-    with _commands(pipe) as events:
-        async with Relay(port=settings.port, store=store, options=settings.options, hooks=hooks):
+    with _commands(pipe) as events, _everything_shown(settings, hooks) as shown:
+        async with Relay(port=settings.port, store=store, options=settings.options, hooks=shown):
             pipe.send(("ready",))
+            showing = asyncio.create_task(_show_objects(settings, events["objects"], pipe))
             await events["stop"].wait()
+            showing.cancel()
+
+
+async def _show_objects(settings: RelaySettings, asked: asyncio.Event, pipe: Connection) -> None:
+    await asked.wait()
+    settings.objects.write_bytes(b"\x00".join(reachable()))
+    pipe.send(("objects",))
+
+
+@contextmanager
+def _everything_shown(settings: RelaySettings, hooks: RelayHooks) -> Iterator[RelayHooks]:
+    if not settings.shows_everything:
+        yield hooks
+        return
+    logging.basicConfig(filename=settings.log, level=logging.DEBUG)
+    outbound = hooks.on_outbound
+    assert outbound is not None
+    with settings.frames.open("wb", buffering=0) as frames:
+
+        def raw(_peer: Peer, message: str | bytes) -> Verdict:
+            frames.write(message.encode() if isinstance(message, str) else message)
+            return Verdict.PASS
+
+        def out(peer: Peer, frame: RelayFrame) -> Verdict:
+            frames.write(encode_frame(frame))
+            return outbound(peer, frame)
+
+        yield replace(hooks, on_raw=raw, on_outbound=out)
+
+
+def reachable() -> list[bytes]:
+    """Every byte string and text that an object of this process refers to, as far as the collector knows."""
+    found: dict[int, bytes] = {}
+    for tracked in gc.get_objects():
+        for one in gc.get_referents(tracked):
+            # By type: to ask a stand-in (a weak proxy, say) for its class may raise.
+            if issubclass(type(one), bytes | bytearray):
+                found[id(one)] = bytes(one)
+            elif issubclass(type(one), str):
+                found[id(one)] = str.encode(one, "utf-8", "surrogatepass")
+    return list(found.values())
 
 
 # The client.
