@@ -159,7 +159,9 @@ class AccountCalls:
     async def delete_account(self, *, timeout: float = ANSWER_S) -> None:  # noqa: ASYNC109 - design 5
         """Delete the account at the relay, then the store here, with everything in them. It cannot be undone.
 
-        The user id is free again; messages that are on their way stay. Every later call raises AccountGone.
+        The user id is free again; our other devices end with NotAuthorized; messages that are on their way stay.
+        Every later call raises AccountGone. If the relay's answer was lost, the client may end with NotAuthorized:
+        then only the store is left to be deleted.
         """
         shell, engine = self._opened()
         await shell.request(lambda _: engine.do(account.ask_for_deletion), timeout)

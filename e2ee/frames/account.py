@@ -20,7 +20,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class DeleteAccount:
-    """Deletes everything that the relay has of the user: devices, mail, prekeys, group seats. The id is free again."""
+    """Deletes the user with devices, mail and prekeys; logs of groups keep what they say. The id is free again."""
 
     acknowledged: int
     request: int

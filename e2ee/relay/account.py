@@ -76,5 +76,5 @@ def _end(code: RefusalCode, removed: list[Device], plan: Plan) -> None:
     for device in removed:
         plan.gone[device.key] = code
         entered = plan.entered.pop(device.key, None)
-        if entered is not None:
-            plan.replaced.append(entered.connection)
+        if entered is not None:  # let in by a step before this one, in the same transaction
+            plan.outputs.append(Close(entered.connection, closing(code)))

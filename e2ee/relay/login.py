@@ -96,6 +96,8 @@ def _bind(
     if user is None:
         if not open_registration:
             raise LoginRefused(RefusalCode.NOT_AUTHORIZED, "this relay takes no new users")
+        if _came_back(unit, claim):
+            raise LoginRefused(RefusalCode.NOT_AUTHORIZED, "the account was deleted")
         unit.users.register(claim.user_id, identity_key)
         plan.notices.append(UserNotice(claim.user_id, exists=True))
     elif user.identity_key != identity_key:
@@ -113,11 +115,18 @@ def _bind(
     return user
 
 
+def _came_back(unit: RelayUnit, claim: Claim, since: float = 0.0) -> bool:
+    """Whether a device was removed here and comes back with the store that it had (R4.19).
+
+    Whoever wants the device, or the account, gives it a new one.
+    """
+    return claim.upload_number > 0 and unit.devices.was_removed(claim.user_id, claim.device_id, since=since)
+
+
 def _register(plan: Plan, unit: RelayUnit, claim: Claim, user: User) -> DeviceState:
     """Find the device, or add it; under a new registration id it starts anew."""
     known = unit.devices.find(claim.user_id, claim.device_id)
-    if known is None and claim.upload_number and unit.devices.was_removed(user, claim.device_id):
-        # It was here before, with this very store. Whoever wants the device back gives it a new one (R4.19).
+    if known is None and _came_back(unit, claim, user.created_at):
         raise LoginRefused(RefusalCode.NOT_AUTHORIZED, "another device of the user has removed this one")
     if known is None or known.device.user_key != user.key or known.device.registration_id != claim.registration_id:
         unit.exclusive()  # the count below must still hold at the commit

@@ -191,10 +191,13 @@ class Devices:
         self.advance(device, upload_number=upload_number)
         self._transaction.change(_RECORD_UPLOAD, digest, device)
 
-    def was_removed(self, user: User, device_id: int) -> bool:
-        """Whether a device of this name was removed in the last 60 days, not counting those removed as idle."""
-        since = max(user.created_at, self._transaction.now - limits.ADDRESS_AGE_S)
-        row = self._transaction.row(_WAS_REMOVED, since, user.user_id, device_id)
+    def was_removed(self, user_id: str, device_id: int, *, since: float = 0.0) -> bool:
+        """Whether a device of this name was removed in the last 60 days, and after *since* (seconds since 1970).
+
+        Devices removed as idle do not count.
+        """
+        since = max(since, self._transaction.now - limits.ADDRESS_AGE_S)
+        row = self._transaction.row(_WAS_REMOVED, since, user_id, device_id)
         return row is not None and row[0] > 0
 
     def remove(self, devices: Sequence[Device], *, last_used_at: float | None = None) -> None:

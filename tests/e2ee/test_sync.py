@@ -15,7 +15,7 @@ import pytest
 
 from e2ee import client as asynchronous
 from e2ee import sync
-from e2ee.errors import InvalidArgument, RefusalCode, UserIdTaken
+from e2ee.errors import InvalidArgument, RefusalCode, UnknownIdentity, UserIdTaken
 from e2ee.events import DirectMessage, DurableEvent
 from e2ee.options import ClientOptions
 from tests.support.post_server import PostServer, post_server
@@ -143,6 +143,26 @@ def test_a_forked_child_is_told_and_does_not_wait_for_its_parents_threads(tmp_pa
     url = f"sqlite:///{tmp_path / 'alice.db'}"
     done = subprocess.run([sys.executable, "-c", FORKING, url], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "7\n"
+
+
+def test_people_verify_block_and_trust_each_other_without_await(client: Callable[[str], sync.Client]) -> None:
+    with client("alice") as alice, client("bob") as bob:
+        bob.connected(10)
+        alice.send("bob", "hello")
+        assert messages(bob, 1) == ["hello"]
+        number = bob.safety_number("alice")
+        key = alice.verify("bob", scanned=number.scannable)
+        assert bob.verify("alice", digits=number.digits) != key
+        assert [one.verification for one in alice.identities("bob")] == ["scanned"]
+        alice.trust("bob", key)
+        with pytest.raises(UnknownIdentity):
+            alice.distrust("bob")
+        alice.block("bob")
+        assert alice.blocked() == {"bob"}
+        alice.unblock("bob")
+        assert alice.blocked() == frozenset()
+        with pytest.raises(InvalidArgument):
+            alice.export_identity("")
 
 
 def public(of: type) -> set[str]:

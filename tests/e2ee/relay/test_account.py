@@ -15,6 +15,9 @@ from e2ee.frames import (
     RefusedRequest,
     RemoveDevice,
     ReplaceIdentity,
+    UserNotice,
+    UserNotices,
+    WatchUsers,
     Welcome,
 )
 from e2ee.relay.limits import IdentityChange, RelayOptions
@@ -47,6 +50,30 @@ def test_r4_21_a_deleted_account_takes_mail_prekeys_and_connections_with_it_and_
     assert other.send(ListDevices(0, 6)).one(DeviceList).devices == (other.device.ref,)
 
 
+def test_r4_21_a_device_of_a_deleted_account_does_not_bring_it_back() -> None:
+    desk = Desk()
+    first = Device("alice")
+    alice, second = desk.join(first), desk.join(Device("alice", 2, of=first))
+    second.end()
+    again = desk.open(second.device)
+    login = second.device.login(again.connection.nonce)
+    desk.handle(again.arrival(login), alice.arrival(DeleteAccount(0, 5)))  # it logs in just now
+    assert again.code is RefusalCode.NOT_AUTHORIZED
+    for device in (first, second.device):
+        assert desk.log_in(device).code is RefusalCode.NOT_AUTHORIZED
+    assert desk.join(Device("alice", of=first)).closed is None  # a new store
+
+
+def test_r4_21_a_connection_of_an_account_that_another_worker_has_deleted_deletes_nothing() -> None:
+    desk = Desk()
+    alice = desk.join(Device("alice"))
+    other = Desk(store=desk.store, options=REPLACE)
+    new = other.join(Device("alice"))
+    alice.send(DeleteAccount(0, 5))
+    assert alice.code is RefusalCode.NOT_AUTHORIZED
+    assert new.send(ListDevices(0, 6)).one(DeviceList).devices == (new.device.ref,)
+
+
 def test_r4_21_mail_of_a_deleted_account_still_arrives() -> None:
     desk = Desk()
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
@@ -54,6 +81,14 @@ def test_r4_21_mail_of_a_deleted_account_still_arrives() -> None:
     alice.submitted(bob.device, b"farewell")
     alice.send(DeleteAccount(0, 5))
     assert [one.sender_user_id for one in desk.log_in(bob.device).mail()] == ["alice"]
+
+
+def test_r4_21_who_watches_the_directory_is_told_of_a_deleted_account() -> None:
+    desk = Desk(options=RelayOptions(directory=True))
+    alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
+    bob.send(WatchUsers(0, 4, on=True)).take(UserNotices)
+    alice.send(DeleteAccount(0, 5))
+    assert bob.one(UserNotices).users == (UserNotice("alice", exists=False),)
 
 
 def test_r4_22_another_identity_removes_what_the_old_one_had_and_lets_the_new_one_in() -> None:

@@ -228,19 +228,19 @@ def test_a_removed_device_is_remembered_for_sixty_days_and_not_beyond_its_user(w
     with world.store.begin() as unit:
         alice = unit.users.find("alice")
         assert alice is not None
-        assert not unit.devices.was_removed(alice, 2)
+        assert not unit.devices.was_removed("alice", 2, since=alice.created_at)
     clock.now += 1
     with world.store.begin() as unit:
         unit.devices.remove([second])
-        assert unit.devices.was_removed(alice, 2)
-        assert not unit.devices.was_removed(alice, 1)
+        assert unit.devices.was_removed("alice", 2, since=alice.created_at)
+        assert not unit.devices.was_removed("alice", 1)
         unit.users.replace_identity("alice", bytes(33))
         replaced = unit.users.find("alice")
         assert replaced is not None
-        assert not unit.devices.was_removed(replaced, 2)
+        assert not unit.devices.was_removed("alice", 2, since=replaced.created_at)
     clock.now += limits.ADDRESS_AGE_S
     with world.store.begin() as unit:
-        assert not unit.devices.was_removed(alice, 2)
+        assert not unit.devices.was_removed("alice", 2, since=alice.created_at)
 
 
 def test_a_device_that_was_idle_is_not_remembered_as_removed(world: World, clock: Clock) -> None:
@@ -251,7 +251,7 @@ def test_a_device_that_was_idle_is_not_remembered_as_removed(world: World, clock
     clock.now += limits.DEVICE_IDLE_S + 1
     with world.store.begin() as unit:
         assert len(unit.sweep().devices) >= 1
-        assert not unit.devices.was_removed(alice, 2)
+        assert not unit.devices.was_removed("alice", 2, since=alice.created_at)
 
 
 def test_a_seat_of_the_old_identity_gives_the_new_one_no_group_mail(world: World) -> None:
