@@ -129,11 +129,19 @@ def _fan_out(
             kind=EnvelopeKind.SENDER_KEY,
             body=frame.group_id + message.body,
         )
-        for device, outcome in zip(others, outcomes, strict=True):
-            plan.count(outcome, device.key)
-            if outcome in (Outcome.FULL, Outcome.GONE) and len(missed) < GROUP_DEVICES_MAX:
-                missed.append(GroupMiss(position, device.user_id, device.device_id, mail.OUTCOMES[outcome]))
+        plan.count_all(outcomes, keys)
+        if outcomes.count(Outcome.STORED) + outcomes.count(Outcome.DUPLICATE) < len(outcomes):
+            missed += _missed(position, others, outcomes)
+            del missed[GROUP_DEVICES_MAX:]
     return GroupSubmitted(frame.request, len(frame.messages), tuple(missed), None, (), (), None)
+
+
+def _missed(position: int, others: Sequence[Device], outcomes: Sequence[Outcome]) -> list[GroupMiss]:
+    return [
+        GroupMiss(position, device.user_id, device.device_id, mail.OUTCOMES[outcome])
+        for device, outcome in zip(others, outcomes, strict=True)
+        if outcome in (Outcome.FULL, Outcome.GONE)
+    ]
 
 
 def _digest(group_id: bytes, message: GroupSubmission) -> bytes:

@@ -110,8 +110,7 @@ def _create(
     outcomes = unit.mailboxes.fan_out(
         session.device, devices, envelope_id=entry.hash[:ID_SIZE], kind=EnvelopeKind.GROUP_ENTRY, body=entry.data
     )
-    for key, outcome in zip(devices, outcomes, strict=True):
-        plan.count(outcome, key)
+    plan.count_all(outcomes, list(devices))
     plan.reply(connection, GroupLog(request, group.group_id, 0, None, (), None))
 
 
@@ -161,8 +160,7 @@ def _store(session: Session, entry: GroupEntry, after: Membership, plan: Plan, u
     )
     match appended:
         case Appended(outcomes=outcomes):
-            for device, outcome in outcomes:
-                plan.count(outcome, device.key)
+            plan.count_all([outcome for _, outcome in outcomes], [device.key for device, _ in outcomes])
         case Conflict():  # not under the lock
             return RefusalCode.GROUP_CHANGED
         case _:

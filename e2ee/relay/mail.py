@@ -38,7 +38,7 @@ def store(plan: Plan, unit: RelayUnit) -> None:
     What writes into mailboxes by itself calls this first: nothing overtakes what came before it in the batch.
     """
     stored = unit.mailboxes.append(plan.mail)
-    plan.count_all(stored, plan.mail)
+    plan.count_all(stored, [one.recipient for one in plan.mail])
     # Nearly all are stored, and to look a member of an enumeration up costs a call of Python.
     outcomes = [Outcome.STORED if one is Stored.STORED else OUTCOMES[one] for one in stored]
     for accepted in plan.accepted:

@@ -90,12 +90,6 @@ class Plan:
         """Send *frame* once this is committed."""
         self.outputs.append(Send(connection, frame))
 
-    def count(self, outcome: Outcome, recipient: DeviceKey) -> None:
-        """Note what became of one envelope."""
-        self.envelopes[outcome.value] = self.envelopes.get(outcome.value, 0) + 1
-        if outcome is Outcome.STORED:
-            self.touched.add(recipient)
-
     def fan_out(self, connection: Connection, count: int) -> int:
         """Let a connection make *count* deliveries to a group, and return 0, or the milliseconds after which it may."""
         promised = self.fanned_out.get(connection, 0)
@@ -104,14 +98,14 @@ class Plan:
             self.fanned_out[connection] = promised + count
         return wait_ms
 
-    def count_all(self, outcomes: Sequence[Outcome], envelopes: Sequence[Envelope]) -> None:
-        """Note what became of each of *envelopes*."""
+    def count_all(self, outcomes: Sequence[Outcome], recipients: Sequence[DeviceKey]) -> None:
+        """Note what became of the envelopes for *recipients*."""
         for outcome in Outcome:
             number = outcomes.count(outcome)
             if number:
                 self.envelopes[outcome.value] = self.envelopes.get(outcome.value, 0) + number
         self.touched.update(
-            [one.recipient for one, outcome in zip(envelopes, outcomes, strict=True) if outcome is Outcome.STORED]
+            [key for key, outcome in zip(recipients, outcomes, strict=True) if outcome is Outcome.STORED]
         )
 
     def submit(self, connection: Connection, number: int) -> None:

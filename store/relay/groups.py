@@ -67,16 +67,17 @@ _ROSTER: Final = Statement(
     "group_seats", "SELECT user_id, identity_key, role FROM group_seats WHERE group_id = ? ORDER BY user_id"
 )
 # A seat is its key's: a user who has another identity by now has no devices in the group.
+_DEVICE: Final = "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id"
 _SEATED: Final = (
-    "SELECT d.device_key, d.user_key, u.user_id, d.device_id, d.registration_id, s.role FROM group_seats s "
+    "FROM group_seats s "
     "JOIN users u ON u.user_id = s.user_id AND u.identity_key = s.identity_key "
     "JOIN devices d ON d.user_key = u.user_key WHERE s.group_id = ?"
 )
-_SEATED_DEVICES: Final = Statement("group_seats", _SEATED)
+_SEATED_DEVICES: Final = Statement("group_seats", f"{_DEVICE}, s.role {_SEATED}")
 _LISTED_DEVICES: Final = Statement(
     "group_seats",
-    f"{_SEATED} AND s.role < {limits.INVITED} AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) "
-    "ORDER BY u.user_id, d.device_id",
+    f"{_DEVICE} {_SEATED} AND s.role < {limits.INVITED} "
+    "AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) ORDER BY u.user_id, d.device_id",
 )
 _LEAVE: Final = (
     "INSERT INTO group_leavers (group_id, user_id, identity_key, number) "
@@ -258,7 +259,7 @@ class Groups:
 
         In order of user and device id: what the digest of an upload is compared with.
         """
-        return [Device(*row[:5]) for row in self._transaction.rows(_LISTED_DEVICES, group_id)]
+        return [Device(*row) for row in self._transaction.rows(_LISTED_DEVICES, group_id)]
 
     def of_user(self, user_id: str) -> list[bytes]:
         """The ids of the groups in which a user has a seat."""
