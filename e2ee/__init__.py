@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Final
 from .siblings import require_siblings
 
 if TYPE_CHECKING:
-    from .client import (
-        Client,
-    )
-    from .diagnostics import (
-        Reason,
-        Report,
-        Trouble,
-    )
+    from .client import Client
+    from .diagnostics import Reason, Report, Trouble
     from .errors import (
         AccountGone,
         ClientEnded,
         ConnectionEnded,
         E2eeError,
+        GroupError,
+        GroupRefused,
+        GroupTimeout,
         IdentityError,
+        IdentityUndecided,
         InvalidArgument,
         InvalidUserId,
+        NotAMember,
         NotAuthorized,
         OpenElsewhere,
         RefusalCode,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
         SeveralIdentities,
         StoreGone,
         StoreRolledBack,
+        UnknownGroup,
         UnknownIdentity,
         UserIdTaken,
         VerificationFailed,
@@ -88,25 +88,11 @@ if TYPE_CHECKING:
         UserDeleted,
     )
     from .frames import PROTOCOL_VERSION
-    from .identities import (
-        Identity,
-        OwnDevice,
-        SafetyNumber,
-    )
-    from .ids import (
-        GroupId,
-        MessageId,
-        UserId,
-    )
-    from .options import (
-        ClientOptions,
-        InboxMode,
-    )
-    from .relay import (
-        Relay,
-        RelayHooks,
-        RelayOptions,
-    )
+    from .groups import Group, GroupKind, Role
+    from .identities import Identity, OwnDevice, SafetyNumber
+    from .ids import GroupId, MessageId, UserId
+    from .options import ClientOptions, InboxMode
+    from .relay import Relay, RelayHooks, RelayOptions
     from .store_errors import (
         ExportRefused,
         Full,
@@ -124,17 +110,8 @@ if TYPE_CHECKING:
         UnsupportedDatabase,
         WrongPassphrase,
     )
-    from .trust import (
-        Decision,
-        Direction,
-        IdentityChange,
-        IdentityPolicy,
-        Policies,
-        Policy,
-    )
-    from .writer import (
-        Worker,
-    )
+    from .trust import Decision, Direction, IdentityChange, IdentityPolicy, Policies, Policy
+    from .writer import Worker
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -160,21 +137,26 @@ __all__ = [
     "Event",
     "ExportRefused",
     "Full",
+    "Group",
     "GroupClosed",
     "GroupCreated",
     "GroupDeleted",
+    "GroupError",
     "GroupEvent",
     "GroupForked",
     "GroupId",
     "GroupInvitation",
     "GroupJoined",
+    "GroupKind",
     "GroupLeft",
     "GroupMemberJoined",
     "GroupMemberLeft",
     "GroupMemberRekeyed",
     "GroupMessage",
     "GroupOperationFailed",
+    "GroupRefused",
     "GroupRoleChanged",
+    "GroupTimeout",
     "HandshakeWithoutOneTimeKey",
     "HealingPaused",
     "Identity",
@@ -182,6 +164,7 @@ __all__ = [
     "IdentityChanged",
     "IdentityError",
     "IdentityPolicy",
+    "IdentityUndecided",
     "InboxFull",
     "InboxMode",
     "InvalidArgument",
@@ -195,6 +178,7 @@ __all__ = [
     "MessageState",
     "MessagesMissing",
     "MessagesResent",
+    "NotAMember",
     "NotAuthorized",
     "OpenElsewhere",
     "OwnDevice",
@@ -214,6 +198,7 @@ __all__ = [
     "RelayOptions",
     "RelayRolledBack",
     "Report",
+    "Role",
     "SafetyNumber",
     "SeveralIdentities",
     "StoreCorrupt",
@@ -229,6 +214,7 @@ __all__ = [
     "TooLarge",
     "Trouble",
     "UnknownContent",
+    "UnknownGroup",
     "UnknownIdentity",
     "Unsubscribed",
     "UnsupportedDatabase",
@@ -251,9 +237,14 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "ClientEnded",
         "ConnectionEnded",
         "E2eeError",
+        "GroupError",
+        "GroupRefused",
+        "GroupTimeout",
         "IdentityError",
+        "IdentityUndecided",
         "InvalidArgument",
         "InvalidUserId",
+        "NotAMember",
         "NotAuthorized",
         "OpenElsewhere",
         "RefusalCode",
@@ -261,6 +252,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "SeveralIdentities",
         "StoreGone",
         "StoreRolledBack",
+        "UnknownGroup",
         "UnknownIdentity",
         "UserIdTaken",
         "VerificationFailed",
@@ -315,6 +307,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "UserCreated",
         "UserDeleted",
     ),
+    "groups": ("Group", "GroupKind", "Role"),
     "identities": (
         "Identity",
         "OwnDevice",

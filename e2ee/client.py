@@ -17,10 +17,10 @@ from store import ClientStore, open_identity
 
 from .carrier import WebSocketCarrier, relay_name
 from .channel_calls import ChannelCalls
-from .client_account import AccountCalls
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
+from .group_calls import GroupCalls
 from .ids import parse_user_id
 from .limits import CONTENT_SIZE_MAX, TOKEN_SIZE_MAX
 from .options import ClientOptions
@@ -49,7 +49,7 @@ Content: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO
 """What can be sent: text, bytes, or a binary file object, read from its present position and not closed."""
 
 
-class Client(AccountCalls, ChannelCalls):
+class Client(GroupCalls, ChannelCalls):
     """One device of the user *user_id*, made on first use.
 
     *relay* is the relay's address (``wss://…``), *store* a SQLAlchemy URL of SQLite or PostgreSQL, sealed under

@@ -69,6 +69,7 @@ class Reason(Enum):
     UNSUPPORTED_VERSION = "unsupported version", False, "update the older end"
     CONTENT_MISMATCH = "its content does not belong to it", False, "report it: an attack, or a bug at the sender"
     OWN_DEVICE = "sent by this very device", False, "nothing; if it stays, the relay is at fault"
+    BAD_ENTRY = "an entry that does not follow from its group's log", False, "nothing: who made it may not do that"
     UNKNOWN_GROUP = "of a group that is not known here", False, "nothing: a group that this device is not in"
     # Why one is lost.
     EXPIRED = "waited too long", False, "ask the sender to send it anew"

@@ -30,10 +30,15 @@ __all__ = [
     "ClientEnded",
     "ConnectionEnded",
     "E2eeError",
+    "GroupError",
+    "GroupRefused",
+    "GroupTimeout",
     "IdentityError",
+    "IdentityUndecided",
     "InvalidArgument",
     "InvalidUserId",
     "MalformedFrame",
+    "NotAMember",
     "NotAuthorized",
     "OpenElsewhere",
     "RefusalCode",
@@ -41,6 +46,7 @@ __all__ = [
     "SeveralIdentities",
     "StoreGone",
     "StoreRolledBack",
+    "UnknownGroup",
     "UnknownIdentity",
     "UserIdTaken",
     "VerificationFailed",
@@ -156,6 +162,38 @@ class Refused(E2eeError):
         super().__init__(f"{code.name.lower().replace('_', ' ')}: {code.next_step}")
         self.code = code
         self.retry_after_s = retry_after_s  # None: there is no use in waiting
+
+
+class GroupError(E2eeError):
+    """A group call did not come to what it was made for; the class says why, the text what to do."""
+
+
+class GroupTimeout(GroupError):
+    """Nobody has answered in time, so the outcome is unknown. The operation goes on, also after a restart.
+
+    Its outcome follows as an event: the group's own (`GroupCreated`, `GroupJoined`, `GroupLeft` …), or
+    `GroupOperationFailed`.
+    """
+
+
+class UnknownGroup(GroupError):
+    """No group is known under this id or name, here or at the relay: check it, or ask for an invitation."""
+
+
+class NotAMember(GroupError):
+    """We have no seat in the group under our present identity key: join it, or ask an admin for an invitation."""
+
+
+class IdentityUndecided(GroupError):
+    """The user has shown an identity key that nobody has decided about: compare safety numbers, then decide."""
+
+
+class GroupRefused(GroupError):
+    """The operation cannot be: the relay refuses it, or the group's log does. Nothing has changed."""
+
+    def __init__(self, code: RefusalCode, reason: str = "") -> None:
+        super().__init__(reason or f"{code.name.lower().replace('_', ' ')}: {code.next_step}")
+        self.code = code
 
 
 class ConnectionEnded(E2eeError):

@@ -26,6 +26,7 @@ GROUP_ID_SIZE: Final = 32  # bytes: SHA-256 of the genesis entry
 GROUP_NAME_SIZE_MAX: Final = 256  # bytes of UTF-8
 GROUP_MEMBERS_MAX: Final = 1_000  # what one sender key is handed to, pairwise
 GROUP_DEVICES_MAX: Final = 2_000  # devices of one group that an answer names: two a member
+GROUP_LOG_MAX: Final = 100_000  # entries of one group's log: 50 MB that a newcomer verifies in a minute
 GROUP_ENTRY_SIZE_MAX: Final = 2 * 1024  # bytes of one signed entry: two user ids, two keys, a name, a signature
 GROUP_ENTRIES_PER_FRAME_MAX: Final = 256  # half a frame
 GROUP_MESSAGE_SIZE_MAX: Final = ENVELOPE_SIZE_MAX - GROUP_ID_SIZE  # bytes of one sender-key message

@@ -26,6 +26,7 @@ from .frames import Published, UserNotices
 from .guard import guarded
 from .link_events import Challenged, LinkDown, LinkUp, Pushed, RawReceived, Replied
 from .surroundings import Surroundings
+from .waiting_calls import WaitingCalls
 from .wakeup import WakeUp
 from .writer import Signal, Writer
 
@@ -77,6 +78,7 @@ class Shell:
         self._wake_up = WakeUp(self._timers, surroundings.wall_clock, self._tick)
         self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
         self.beside = Beside(self._tell)
+        self.group_calls = WaitingCalls()
         self.inbox_version = 0  # counts the steps that put something into the inbox
         self.changed = Signal()  # given after every step, and when the client is connected, ends or closes
 
@@ -239,6 +241,7 @@ class Shell:
                 connection.request(request)
         self._ready = self._ready or output.ready
         self._live.extend(output.events)
+        self.group_calls.settle(output.outcomes)
         if output.durable:
             self.inbox_version += 1
         if self._engine is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .engine.groups.outcome import GroupOutcome
     from .events import DirectMessage, DurableEvent, LiveEvent
     from .frames import Challenge, ClientFrame, Deliver, Drained, Login, LowPreKeys, RelayFrame, Welcome
     from .ids import MessageId
@@ -44,6 +45,10 @@ class Output(Protocol):
     @property
     def wake_at(self) -> float | None:
         """When `EngineSteps.tick` is due, in seconds since 1970; None: no sooner than said before."""
+
+    @property
+    def outcomes(self) -> tuple[GroupOutcome, ...]:
+        """Of group calls that somebody waits for."""
 
 
 class EngineSteps(Protocol):

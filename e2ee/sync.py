@@ -13,17 +13,17 @@ for: it is stored, and goes at the next opening.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
 from . import client as asynchronous
 from .client import DRAIN_S
 from .client_account import ANSWER_S
+from .sync_groups import GroupCalls
+from .sync_loop import LOOP
 
 if TYPE_CHECKING:
     import ssl as tls
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
     from store import KeyProvider, PassphraseProfile
@@ -40,39 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_T = TypeVar("_T")
 
-
-class _Loop:
-    """The private event loop of this process, started when it is first needed."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0  # of the process whose thread runs the loop
-
-    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run *work* on the loop and return its result. An interrupt of the caller (Ctrl-C) cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _started(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._pid != os.getpid():  # a forked child has no thread of its parent's
-                self._loop = asyncio.new_event_loop()
-                self._pid = os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="e2ee-sync", daemon=True).start()
-            return self._loop
-
-
-_LOOP = _Loop()
-
-
-class Client:
+class Client(GroupCalls):
     """`e2ee.Client` without ``await``: the same arguments, names, events and errors."""
 
     def __init__(  # noqa: PLR0913 - as many as the asynchronous client has
@@ -118,126 +87,126 @@ class Client:
 
     def __enter__(self) -> Self:
         """Open the store and begin to connect."""
-        _LOOP.run(self._client.__aenter__())
+        LOOP.run(self._client.__aenter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Wait a while for what was sent, part from the relay, release the store."""
-        _LOOP.run(self._client.__aexit__(kind, error, traceback))
+        LOOP.run(self._client.__aexit__(kind, error, traceback))
 
     def connected(self, timeout_s: float | None = None) -> None:
         """Wait until the relay has accepted the login and has prekeys of this device.
 
         Raises TimeoutError with the last reason, and ClientEnded.
         """
-        _LOOP.run(self._client.connected(timeout_s))
+        LOOP.run(self._client.connected(timeout_s))
 
     def send(self, to: str, content: Content) -> MessageId:
         """Queue a message for the user *to*; return when it is durably stored."""
-        return _LOOP.run(self._client.send(to, content))
+        return LOOP.run(self._client.send(to, content))
 
     def events(
         self, *, acknowledge: Literal["on_next", "manual"] = "on_next", timeout_s: float | None = None
     ) -> Iterator[Event]:
         """Return an iterator over the events; it ends when none came for *timeout_s*, or the client is closed."""
-        reader = _LOOP.run(_reader(self._client, acknowledge))
+        reader = LOOP.run(_reader(self._client, acknowledge))
         return _events(reader, timeout_s)
 
     def receive(self, timeout_s: float | None = None) -> Event:
         """Wait for one event; it is acknowledged when the next is asked for. Raises TimeoutError, ClientEnded."""
-        return _LOOP.run(self._client.receive(timeout_s))
+        return LOOP.run(self._client.receive(timeout_s))
 
     def acknowledge(self, event: Event) -> None:
         """Let an event not come again, and what it tells be deleted here."""
-        _LOOP.run(self._client.acknowledge(event))
+        LOOP.run(self._client.acknowledge(event))
 
     def mark_read(self, *messages: DirectMessage | MessageId) -> None:
         """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
-        _LOOP.run(self._client.mark_read(*messages))
+        LOOP.run(self._client.mark_read(*messages))
 
     def subscribe(self, channel: str, *, timeout: float = 10.0) -> None:
         """Hear what is published to *channel*, not encrypted. Raises TimeoutError, Refused."""
-        _LOOP.run(self._client.subscribe(channel, timeout=timeout))
+        LOOP.run(self._client.subscribe(channel, timeout=timeout))
 
     def unsubscribe(self, channel: str, *, timeout: float = 10.0) -> None:
         """Hear *channel* no more. Raises TimeoutError, Refused."""
-        _LOOP.run(self._client.unsubscribe(channel, timeout=timeout))
+        LOOP.run(self._client.unsubscribe(channel, timeout=timeout))
 
     def publish(self, channel: str, data: str | bytes, *, timeout: float = 10.0) -> None:
         """Give *data*, not encrypted, to whoever is subscribed to *channel* now. Raises TimeoutError, Refused."""
-        _LOOP.run(self._client.publish(channel, data, timeout=timeout))
+        LOOP.run(self._client.publish(channel, data, timeout=timeout))
 
     def watch_users(self, *, on: bool = True, timeout: float = 10.0) -> None:
         """Hear of the relay's users. Raises TimeoutError, Refused."""
-        _LOOP.run(self._client.watch_users(on=on, timeout=timeout))
+        LOOP.run(self._client.watch_users(on=on, timeout=timeout))
 
     def write_raw(self, data: str | bytes) -> None:
         """Send raw text or bytes, not encrypted, to the relay's application. Raises ConnectionEnded."""
-        _LOOP.run(self._client.write_raw(data))
+        LOOP.run(self._client.write_raw(data))
 
     # People and devices: as of `e2ee.client_account`, without `await`.
 
     def safety_number(self, user: str, identity_key: bytes | None = None) -> SafetyNumber:
         """Return the safety number with *user*, to be compared over another channel. Raises UnknownIdentity."""
-        return _LOOP.run(self._client.safety_number(user, identity_key))
+        return LOOP.run(self._client.safety_number(user, identity_key))
 
     def verify(self, user: str, *, digits: str | None = None, scanned: bytes | None = None) -> bytes:
         """Verify *user* by 60 digits or what was scanned; trust and return that key. Raises VerificationFailed."""
-        return _LOOP.run(self._client.verify(user, digits=digits, scanned=scanned))
+        return LOOP.run(self._client.verify(user, digits=digits, scanned=scanned))
 
     def trust(self, user: str, identity_key: bytes | None = None) -> None:
         """Use an identity key that *user* has shown; what was held goes on."""
-        _LOOP.run(self._client.trust(user, identity_key))
+        LOOP.run(self._client.trust(user, identity_key))
 
     def distrust(self, user: str, identity_key: bytes | None = None) -> None:
         """Stay with the key on record; what came under the other key stays held."""
-        _LOOP.run(self._client.distrust(user, identity_key))
+        LOOP.run(self._client.distrust(user, identity_key))
 
     def identities(self, user: str) -> tuple[Identity, ...]:
         """Return every identity key that *user* has shown, oldest first."""
-        return _LOOP.run(self._client.identities(user))
+        return LOOP.run(self._client.identities(user))
 
     def block(self, user: str) -> None:
         """Take no more messages from *user*; the sender is told nothing of it."""
-        _LOOP.run(self._client.block(user))
+        LOOP.run(self._client.block(user))
 
     def unblock(self, user: str) -> None:
         """Take messages from *user* again."""
-        _LOOP.run(self._client.unblock(user))
+        LOOP.run(self._client.unblock(user))
 
     def blocked(self) -> frozenset[str]:
         """Return who is blocked."""
-        return _LOOP.run(self._client.blocked())
+        return LOOP.run(self._client.blocked())
 
     def report(self) -> Report:
         """Return counters and recent troubles of this client, without names, contents or keys: to be handed on."""
-        return _LOOP.run(self._client.report())
+        return LOOP.run(self._client.report())
 
     def devices(self, *, timeout: float = ANSWER_S) -> tuple[OwnDevice, ...]:
         """Return the devices of our own user, as the relay lists them."""
-        return _LOOP.run(self._client.devices(timeout=timeout))
+        return LOOP.run(self._client.devices(timeout=timeout))
 
     def remove_device(self, device_id: int, *, timeout: float = ANSWER_S) -> None:
         """Remove another device of our own user."""
-        _LOOP.run(self._client.remove_device(device_id, timeout=timeout))
+        LOOP.run(self._client.remove_device(device_id, timeout=timeout))
 
     def export_identity(self, passphrase: str, *, profile: PassphraseProfile | None = None) -> bytes:
         """Seal the user's identity under a *passphrase* of its own."""
-        return _LOOP.run(self._client.export_identity(passphrase, profile=profile))
+        return LOOP.run(self._client.export_identity(passphrase, profile=profile))
 
     def republish_prekeys(self, *, timeout: float = ANSWER_S) -> None:
         """Let the relay forget every one-time prekey, and make new ones of all kinds."""
-        _LOOP.run(self._client.republish_prekeys(timeout=timeout))
+        LOOP.run(self._client.republish_prekeys(timeout=timeout))
 
     def reset_identity(self, *, timeout: float = ANSWER_S) -> None:
         """Begin anew under another identity key; peers see a changed identity."""
-        _LOOP.run(self._client.reset_identity(timeout=timeout))
+        LOOP.run(self._client.reset_identity(timeout=timeout))
 
     def delete_account(self, *, timeout: float = ANSWER_S) -> None:
         """Delete the account at the relay, then the store here."""
-        _LOOP.run(self._client.delete_account(timeout=timeout))
+        LOOP.run(self._client.delete_account(timeout=timeout))
 
 
 async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "manual"]) -> AsyncIterator[Event]:
@@ -246,7 +215,7 @@ async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "
 
 def _events(reader: AsyncIterator[Event], timeout_s: float | None) -> Iterator[Event]:
     while True:
-        event = _LOOP.run(_next(reader, timeout_s))
+        event = LOOP.run(_next(reader, timeout_s))
         if event is None:
             return
         yield event

@@ -54,6 +54,9 @@ _PIN: Final = Statement(
     "INSERT INTO group_names (name, group_id, pinned_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
 )
 _PINNED: Final = Statement("group_names", "SELECT group_id FROM group_names WHERE name = ?")
+_UNPIN: Final = Statement("group_names", "DELETE FROM group_names WHERE name = ?")
+_TRUNCATE: Final = Statement("group_log", "DELETE FROM group_log WHERE group_id = ? AND number > ?")
+_COUNT: Final = Statement("groups", "SELECT count(*) FROM groups")
 _DELETIONS: Final = (
     Statement("group_log", "DELETE FROM group_log WHERE group_id = ?"),
     Statement("group_names", "DELETE FROM group_names WHERE group_id = ?"),
@@ -107,6 +110,19 @@ class Groups:
         """The group that a name stands for."""
         row = self._work.row(_PINNED, (name,))
         return None if row is None else row[0]
+
+    def unpin_name(self, name: str) -> None:
+        """Let a name stand for no group any more."""
+        self._work.change(_UNPIN, (name,))
+
+    def truncate(self, group_id: bytes, after: int) -> None:
+        """Delete the entries of a group's log behind number *after*: another log goes on there."""
+        self._work.change(_TRUNCATE, (group_id, after))
+
+    def count(self) -> int:
+        """How many groups there are."""
+        found: int = self._work.rows(_COUNT, ())[0][0]
+        return found
 
     def delete(self, group_id: bytes) -> None:
         """Delete a group with its log, names, operations and keys. Erased chains stay: replays stay duplicates."""

@@ -9,8 +9,11 @@ from e2ee.errors import StoreRolledBack
 from e2ee.events import Connected, RelayRolledBack
 from e2ee.frames import (
     PROTOCOL_VERSION,
+    AppendEntry,
     Bundles,
     GetBundles,
+    GetGroupLog,
+    GroupLog,
     IdentityReplaced,
     RefusedRequest,
     Removed,
@@ -23,6 +26,7 @@ from e2ee.frames import (
 )
 
 from . import account, stock
+from .groups import fetching, operations
 from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
@@ -78,6 +82,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
         step.tell(RelayRolledBack())
     memory.ready = step.unit.prekeys.is_published()
     resume_heals(step)
+    operations.take_up(step)
     stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
     step.tell(Connected())
 
@@ -96,6 +101,10 @@ def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
             account.removed(step, device_id)
         case ReplaceIdentity(), IdentityReplaced():
             account.take_identity(step)
+        case AppendEntry(), GroupLog():
+            operations.take_appended(step, request, reply)
+        case GetGroupLog(), GroupLog():
+            fetching.take_log(step, request, reply)
         case _, RefusedRequest():
             _refused(step, request, reply)
         case _:
@@ -120,5 +129,9 @@ def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:
                 lane.wait(step.now, wait_s)
         case UploadPreKeys():
             stock.take_upload_refused(step, wait_s)
+        case AppendEntry():
+            operations.take_appended(step, request, GroupLog(0, None, 0, reply.code, (), reply.retry_after_ms))
+        case GetGroupLog():
+            fetching.take_log(step, request, GroupLog(0, None, 0, reply.code, (), reply.retry_after_ms))
         case _:
             pass

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from e2ee.diagnostics import Diagnostics
-from e2ee.errors import IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
+from e2ee.errors import GroupError, IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
 from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
 from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
 from e2ee.ids import MessageId, parse_user_id
@@ -18,6 +18,8 @@ from store import Full, seen_envelope
 from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
 from .expiry import expire, expiry_due
+from .groups.calls import GroupCalls
+from .groups.operations import group_work_at, pump_groups
 from .healing import next_heal_at, pump_heals
 from .lanes import pump
 from .memory import Memory
@@ -65,6 +67,8 @@ class Engine:
         self._entropy = entropy
         self._memory = Memory()
         self._diagnostics = Diagnostics()
+        self._callers: set[bytes] = set()
+        self.groups = GroupCalls(self._run, self._callers)
 
     @classmethod
     def open(
@@ -312,15 +316,17 @@ class Engine:
         """Do *work* and whatever it makes possible, in one unit; return what may leave now that it is committed."""
         try:
             with self._store.begin() as unit:
-                step = Step(unit, self._memory, self._options, self._entropy)
+                step = Step(unit, self._memory, self._options, self._entropy, self._callers)
                 work(step)
                 if pumps:
                     pump_heals(step)
+                    pump_groups(step)
                     for user_id in list(step.memory.active):
                         pump(step, user_id)
                     stock.pump_stock(step)
                 step.sessions.write()
-        except (IdentityError, InvalidArgument, InvalidUserId, Full):
+                step.groups.write()
+        except (GroupError, IdentityError, InvalidArgument, InvalidUserId, Full):
             raise  # the caller's to correct: work raises it before it touches what is remembered
         except BaseException:
             if pumps:  # mail leaves nothing in memory that would contradict the store
@@ -335,6 +341,7 @@ class Engine:
             durable=step.durable,
             ready=self._memory.ready,
             wake_at=self._wake_at(),
+            outcomes=tuple(step.outcomes),
         )
 
     def _wake_at(self) -> float | None:
@@ -342,7 +349,7 @@ class Engine:
         memory = self._memory
         if not memory.online:
             return None
-        due = [memory.expiry_at]
+        due = [memory.expiry_at, *group_work_at(memory.groups)]
         due += [
             lane.not_before
             for user_id, lane in memory.lanes.items()
@@ -363,4 +370,5 @@ def _joined(first: Output, second: Output) -> Output:
         first.durable + second.durable,
         second.ready,
         second.wake_at,
+        (*first.outcomes, *second.outcomes),
     )

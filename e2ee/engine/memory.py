@@ -10,6 +10,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from .groups.memory import GroupsMemory
+from .groups.state import Memberships
+
 if TYPE_CHECKING:
     from e2ee.frames import Delivery
     from ratchet import IdentityKeyPair
@@ -107,6 +110,8 @@ class Memory:
     inbox_full: bool = False
     healing: Healing = field(default_factory=Healing)
     gaps_at: float | None = None  # when missing messages are to be told; None: none are missing
+    groups: GroupsMemory = field(default_factory=GroupsMemory)
+    memberships: Memberships = field(default_factory=Memberships)
 
     def lane(self, user_id: str) -> Lane:
         """The lane of a user."""

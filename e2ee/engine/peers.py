@@ -22,6 +22,7 @@ __all__ = [
     "REQUEST_ID_SIZE",
     "Target",
     "accepted",
+    "ask_devices",
     "bundle_of",
     "learn_device",
     "take_bundles",
@@ -86,6 +87,12 @@ def _usable(step: Step, session: Session, user_id: str, device_id: int, registra
         and session.remote_registration_id == registration_id
         and (user_id, device_id) not in step.memory.stale
     )
+
+
+def ask_devices(step: Step, user_id: str) -> None:
+    """Ask for a user's devices, unless that is under way: first of all for the user's identity key."""
+    if not step.memory.lane(user_id).asking:
+        _ask(step, user_id, None)
 
 
 def _ask(step: Step, user_id: str, device_ids: tuple[int, ...] | None) -> None:

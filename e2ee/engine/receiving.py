@@ -36,6 +36,7 @@ from store.limits import PENDING_AGE_S
 
 from .contents import unpadded_content
 from .copies import take_copy, take_read_copy
+from .groups.log import take_delivered
 from .healing import note_opened, note_parked
 from .identities import judge_identity, shows
 from .losses import lose
@@ -142,7 +143,10 @@ def _open(step: Step, delivery: Delivery) -> Ending:
 
 
 def _unwanted(step: Step, delivery: Delivery, key: bytes) -> Ending | None:
-    """What is not opened at all."""
+    """What is not opened at all; an entry of a group's log proves itself, whoever sent it."""
+    if delivery.kind is EnvelopeKind.GROUP_ENTRY:
+        reason = take_delivered(step, delivery.body)
+        return Ending.OPENED if reason is None else _refuse(step, delivery, reason)
     if key in step.seen:
         return Ending.DUPLICATE
     if step.blocked is None:

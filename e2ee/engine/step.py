@@ -23,9 +23,12 @@ from e2ee.trust import Policies
 from ratchet import Address
 from store import Full, LoadedSession
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .groups.state import GroupsInUse
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from e2ee.engine.groups.outcome import GroupOutcome
     from e2ee.frames import ClientFrame
     from ratchet import Session
     from store import OutgoingMessage, StoredAccount, Unit
@@ -70,6 +73,7 @@ class Output:
     durable: int = 0  # how many durable events were added to the inbox
     ready: bool = False  # the relay has prekeys of this device: others can write to it
     wake_at: float | None = None  # seconds since 1970, when `tick` is next due; None: there is nothing to wait for
+    outcomes: tuple[GroupOutcome, ...] = ()  # of group calls that somebody waits for
 
 
 class SessionsInUse:
@@ -130,13 +134,23 @@ class SessionsInUse:
 class Step:
     """What the functions of one step share."""
 
-    def __init__(self, unit: Unit, memory: Memory, options: ClientOptions, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        memory: Memory,
+        options: ClientOptions,
+        entropy: Callable[[int], bytes],
+        callers: Collection[bytes] = (),
+    ) -> None:
         self.unit = unit
         self.memory = memory
         self.options = options
         self.entropy = entropy
         self.account: StoredAccount = unit.account.require()
         self.sessions = SessionsInUse(unit)
+        self.groups = GroupsInUse(unit, memory.memberships)
+        self.callers = callers  # ids of group operations whose callers wait
+        self.outcomes: list[GroupOutcome] = []
         self.requests: list[ClientFrame] = []
         self.events: list[LiveEvent] = []
         self.durable = 0

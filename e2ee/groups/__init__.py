@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .devices import device_digest
-from .entry import GroupEntry, GroupKind, Operation, Role, sign_entry, take_entry
+from .entry import GroupEntry, GroupKind, Operation, Role, reread_entry, sign_entry, take_entry
+from .group import Group
 from .membership import EntryRefused, Member, Membership
 
 __all__ = [
     "EntryRefused",
+    "Group",
     "GroupEntry",
     "GroupKind",
     "Member",
@@ -15,6 +17,7 @@ __all__ = [
     "Operation",
     "Role",
     "device_digest",
+    "reread_entry",
     "sign_entry",
     "take_entry",
 ]

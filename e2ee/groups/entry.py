@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ratchet import IdentityKeyPair
 
-__all__ = ["GroupEntry", "GroupKind", "Operation", "Role", "sign_entry", "take_entry"]
+__all__ = ["GroupEntry", "GroupKind", "Operation", "Role", "reread_entry", "sign_entry", "take_entry"]
 
 VERSION: Final = 1
 SIGNATURE_SIZE: Final = 64  # bytes, at the end
@@ -118,10 +118,20 @@ _READERS: Final = (
 
 def take_entry(data: bytes) -> GroupEntry:
     """Read an entry and verify its signature. Raises MalformedFrame, also for a signature that does not verify."""
+    entry = reread_entry(data)
+    body, signature = data[:-SIGNATURE_SIZE], data[-SIGNATURE_SIZE:]
+    try:
+        verify_signature(entry.actor_key, SIGN_GROUP_ENTRY, body, signature)
+    except (NotAuthentic, MalformedMessage) as cause:
+        raise MalformedFrame("the signature of an entry does not verify") from cause
+    return entry
+
+
+def reread_entry(data: bytes) -> GroupEntry:
+    """Read an entry out of a log of our own, where none stands unverified. Raises MalformedFrame."""
     if len(data) > GROUP_ENTRY_SIZE_MAX:
         raise MalformedFrame(f"an entry of more than {GROUP_ENTRY_SIZE_MAX} bytes")
-    body, signature = data[:-SIGNATURE_SIZE], data[-SIGNATURE_SIZE:]
-    values: list[Any] = decode_array(body)
+    values: list[Any] = decode_array(data[:-SIGNATURE_SIZE])
     if len(values) < len(_READERS):
         raise MalformedFrame(f"an entry has at least {len(_READERS)} elements")
     parts = [read(value) for read, value in zip(_READERS, values, strict=False)]
@@ -134,10 +144,6 @@ def take_entry(data: bytes) -> GroupEntry:
         raise MalformedFrame("every entry but the genesis entry names its group and the entry before")
     if name is not None and (name == "" or _NOT_IN_NAMES.search(name)):
         raise MalformedFrame("a group has a name, without control, line or bidirectional characters")
-    try:
-        verify_signature(actor_key, SIGN_GROUP_ENTRY, body, signature)
-    except (NotAuthentic, MalformedMessage) as cause:
-        raise MalformedFrame("the signature of an entry does not verify") from cause
     return GroupEntry(
         data,
         sha256(data).digest() if genesis else group_id,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2ee.engine.step import Step
+    from e2ee.errors import GroupError
     from e2ee.events import DeliveryState
     from e2ee.ids import MessageId
     from ratchet import IdentityKeyPair
@@ -71,6 +72,7 @@ class Device:
         self.wake_at: float | None = None
         self.live: list[Event] = []
         self.taken: list[DurableEvent] = []  # out of the inbox
+        self.outcomes: dict[bytes, GroupError | None] = {}  # of operations on groups, by id
         self.open()
 
     # Its life.
@@ -104,6 +106,7 @@ class Device:
 
     def take(self, output: Output) -> None:
         self.live += output.events
+        self.outcomes.update({one.operation_id: one.error for one in output.outcomes})
         if self.connected:
             self.outgoing.extend(output.requests)
             if output.acknowledge is not None:

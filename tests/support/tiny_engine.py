@@ -35,6 +35,8 @@ from .scripted_relay import LOGIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from e2ee.engine.groups.outcome import GroupOutcome
+
 
 @dataclass(frozen=True, slots=True)
 class TinyOutput:
@@ -46,6 +48,7 @@ class TinyOutput:
     durable: int = 0
     ready: bool = True
     wake_at: float | None = None
+    outcomes: tuple[GroupOutcome, ...] = ()
 
 
 class TinyEngine:

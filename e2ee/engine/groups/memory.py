@@ -1,0 +1,46 @@
+"""What the engine remembers of groups on one connection, and may forget at any time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["GroupsMemory", "LogFetch"]
+
+WAIT_MIN_S: Final = 1.0  # seconds before a question is put again that had no good answer; doubled each time
+WAIT_MAX_S: Final = 300.0  # seconds
+
+
+@dataclass(slots=True)
+class LogFetch:
+    """A group's log, or the rest of it, that is wanted from the relay."""
+
+    in_flight: bool = False  # a question without an answer
+    compared: int = 0  # entries from the first on that are the same here, if a fork was accepted
+    delay_s: float = 0.0  # waited last
+    not_before: float = 0.0  # seconds since 1970
+
+    def wait(self, now: float, seconds: float | None = None) -> None:
+        """Let the question wait: for the time that the relay gives, else twice as long as the last time."""
+        self.delay_s = min(WAIT_MAX_S, max(WAIT_MIN_S, 2 * self.delay_s))
+        self.not_before = now + (self.delay_s if seconds is None else min(seconds, WAIT_MAX_S))
+
+
+@dataclass(slots=True)
+class GroupsMemory:
+    """What is under way about groups on this connection."""
+
+    operating: bool = False  # some operation of ours is stored
+    appending: set[bytes] = field(default_factory=set)  # ids of operations whose entry is on its way
+    waits: dict[bytes, float] = field(default_factory=dict)  # by operation id: not before, seconds since 1970
+    asked: set[bytes] = field(default_factory=set)  # ids of operations that have asked for their subject's identity
+    logs: dict[bytes, LogFetch] = field(default_factory=dict)  # by group id
+    names: dict[str, LogFetch] = field(default_factory=dict)  # by name: groups whose id is not known
+
+    def want(self, group_id: bytes) -> None:
+        """Note that a log is wanted."""
+        self.logs.setdefault(group_id, LogFetch())
+
+    def want_name(self, name: str) -> None:
+        """Note that the group of a name is wanted."""
+        self.names.setdefault(name, LogFetch())
