@@ -29,6 +29,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 UNLIMITED: Final = RelayOptions(
     envelopes_per_s=1e9,
     envelopes_burst=10**9,
+    group_deliveries_per_s=1e9,
+    group_deliveries_burst=10**9,
     silence_max_s=3_600.0,
     acknowledge_age_max_s=3_600.0,
 )
