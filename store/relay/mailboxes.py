@@ -261,15 +261,17 @@ class Mailboxes:
         """
         first: dict[tuple[int, int, bytes], int] = {}
         same: dict[int, int] = {}
-        for position, item in enumerate(items):
+        rows: list[tuple[int, int, bytes, float]] = []
+        now = self._transaction.now
+        for position, (sender, recipient, envelope_id, _kind, _content) in enumerate(items):
             if outcomes[position] is None:
-                key = (item.recipient, item.sender.key, item.envelope_id)
-                before = first.setdefault(key, position)
-                if before != position:
+                before = first.setdefault((recipient, sender.key, envelope_id), position)
+                if before == position:
+                    rows.append((recipient, sender.key, envelope_id, now))
+                else:
                     same[position] = before
                     outcomes[position] = Outcome.DUPLICATE
-        now = self._transaction.now
-        fresh = self._transaction.insert_new(REMEMBER, [(*key, now) for key in first])
+        fresh = self._transaction.insert_new(REMEMBER, rows)
         for position, is_new in zip(first.values(), fresh, strict=True):
             if not is_new:
                 outcomes[position] = Outcome.DUPLICATE
