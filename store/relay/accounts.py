@@ -98,7 +98,8 @@ _RECORD_UPLOAD: Final = Statement("devices", "UPDATE devices SET upload_digest =
 _REMOVE_DEVICE: Final = Statement("devices", "DELETE FROM devices WHERE device_key = ?")
 _WAS_REMOVED: Final = Statement(
     "addresses",
-    "SELECT COUNT(*) FROM addresses WHERE removed_at > ? AND user_id = ? AND device_id = ?",
+    "SELECT COUNT(*) FROM (SELECT user_id, device_id FROM addresses WHERE removed_at > ? ORDER BY removed_at DESC "
+    "LIMIT ?) lately WHERE user_id = ? AND device_id = ?",
 )
 _RETIRE: Final = Statement("addresses", "UPDATE addresses SET removed_at = ? WHERE device_key = ?")
 
@@ -194,10 +195,10 @@ class Devices:
     def was_removed(self, user_id: str, device_id: int, *, since: float = 0.0) -> bool:
         """Whether a device of this name was removed in the last 60 days, and after *since* (seconds since 1970).
 
-        Devices removed as idle do not count.
+        Devices removed as idle do not count. Only the last 10,000 removals are looked at.
         """
         since = max(since, self._transaction.now - limits.ADDRESS_AGE_S)
-        row = self._transaction.row(_WAS_REMOVED, since, user_id, device_id)
+        row = self._transaction.row(_WAS_REMOVED, since, limits.REMOVED_LOOKED_AT_MAX, user_id, device_id)
         return row is not None and row[0] > 0
 
     def remove(self, devices: Sequence[Device], *, last_used_at: float | None = None) -> None:

@@ -43,6 +43,9 @@ DELIVERY_SIZE_MAX: Final = 1 * _MIB  # bytes of content in one answer; one envel
 SUBMISSIONS_REMEMBERED: Final = 256
 DEVICE_IDLE_S: Final = 60 * _DAY_S  # a device not seen for so long is removed with its mail
 ADDRESS_AGE_S: Final = 2 * MAIL_AGE_S  # the address of a removed device is kept until no mail from it can be left
+REMOVED_LOOKED_AT_MAX: Final = (
+    10_000  # removals that a login is compared with: who makes and deletes accounts slows none
+)
 
 # Prekeys.
 ONE_TIME_PREKEYS_MAX: Final = 200  # of each kind and device: an upload of 100 and the one before, its fate unknown

@@ -11,13 +11,16 @@ from e2ee.content import (
     Content,
     ContentKind,
     Destination,
+    ReadCopy,
     Receipt,
     ReceiptState,
     RetryRequest,
     decode_content,
+    decode_read_copy,
     decode_receipt,
     decode_retry_request,
     encode_content,
+    encode_read_copy,
     encode_receipt,
     encode_retry_request,
 )
@@ -104,12 +107,22 @@ def test_no_plaintext_raises_anything_but_malformed(data: bytes) -> None:
     raise AssertionError("random bytes were a content")
 
 
-def test_receipts_and_retry_requests_come_back() -> None:
+def test_receipts_copies_of_read_marks_and_retry_requests_come_back() -> None:
+    copy = ReadCopy("bob", (bytes(16), b"\x01" * 16))
+    assert decode_read_copy(encode_read_copy(copy)) == copy
     receipt = Receipt(ReceiptState.READ, 2, None, ((1, 1), (4, 90)))
     request = RetryRequest((bytes(16), b"\x01" * 16))
 
     assert decode_receipt(encode_receipt(receipt)) == receipt
     assert decode_retry_request(encode_retry_request(request)) == request
+
+
+@pytest.mark.parametrize(
+    "body", [["bob", []], ["bob", [bytes(15)]], ["bob", [bytes(16)] * 201], ["b b", [bytes(16)]], [bytes(16)]]
+)
+def test_a_copy_of_read_marks_out_of_its_form_is_malformed(body: list[object]) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_read_copy(msgpack.packb(body))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,9 @@ EXCHANGES: list[tuple[frames.Request, frames.Reply]] = [
     (BUNDLES, frames.Bundles(1, ())),
     (submit(1), SUBMITTED),
     (REMOVE, frames.Removed(1)),
+    (frames.DeleteAccount(0, 0), frames.AccountDeleted(1)),
+    (frames.ReplaceIdentity(0, 0, b"claim", b"\x05" + bytes(32), bytes(64)), frames.IdentityReplaced(1)),
+    (frames.ListDevices(0, 0), frames.DeviceList(1, ())),
 ]
 
 

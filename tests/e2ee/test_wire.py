@@ -34,6 +34,9 @@ FROM_CLIENT: list[frames.ClientFrame] = [
     frames.GetBundles(5, 1, ID, (frames.WantedDevices("bob", None), frames.WantedDevices("carol", (1, 127)))),
     frames.Submit(5, 1, "bob", (DEVICE,), (frames.Submission(9, (ENVELOPE,)), frames.Submission(10, (ENVELOPE,)))),
     frames.RemoveDevice(5, 1, 3),
+    frames.DeleteAccount(5, 1),
+    frames.ReplaceIdentity(5, 1, b"claim", KEY, SIGNATURE),
+    frames.ListDevices(5, 1),
 ]
 FROM_RELAY: list[frames.RelayFrame] = [
     frames.Challenge((1,), bytes(32), ("groups",)),
@@ -51,6 +54,9 @@ FROM_RELAY: list[frames.RelayFrame] = [
     frames.Submitted(1, (), RefusalCode.DEVICES_CHANGED, frames.DeviceChange((DEVICE,), (2, 3)), None),
     frames.Submitted(1, (), RefusalCode.RATE_LIMITED, None, 1500),
     frames.Removed(1),
+    frames.AccountDeleted(1),
+    frames.IdentityReplaced(1),
+    frames.DeviceList(1, (DEVICE, DEVICE)),
     frames.Deliver((frames.Delivery(8, "alice", 1, ID, frames.EnvelopeKind.SIGNAL, b"x", 1_700_000_000_000),)),
     frames.Drained(8),
     frames.LowPreKeys(19, 3),

@@ -243,6 +243,17 @@ def test_a_removed_device_is_remembered_for_sixty_days_and_not_beyond_its_user(w
         assert not unit.devices.was_removed("alice", 2, since=alice.created_at)
 
 
+def test_only_the_last_removals_are_looked_at(world: World, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REMOVED_LOOKED_AT_MAX", 1)
+    for number, user_id in enumerate(("alice", "bob")):
+        device = world.device(user_id, 2)
+        clock.now += number + 1
+        with world.store.begin() as unit:
+            unit.devices.remove([device])
+    with world.store.begin() as unit:
+        assert [unit.devices.was_removed(user_id, 2) for user_id in ("alice", "bob")] == [False, True]
+
+
 def test_a_device_that_was_idle_is_not_remembered_as_removed(world: World, clock: Clock) -> None:
     world.device("alice", 2)
     with world.store.begin() as unit:
