@@ -168,8 +168,9 @@ class Shell:
             if self._connection is None or not self._connection.is_up:
                 self._answers.lose()
 
-        async with asyncio.timeout(timeout_s):
-            await self.wait_connected(None)
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        await self.wait_connected(timeout_s)  # by itself, since it says what is in the way
+        async with asyncio.timeout_at(deadline):
             await self._run(step, apply)
             try:
                 return await expected[0]

@@ -157,7 +157,7 @@ async def test_a_connection_that_ends_before_the_answer_leaves_the_outcome_open(
 
 async def test_a_call_that_waits_for_the_relay_waits_no_longer_than_asked() -> None:
     async with opened() as world:
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="not connected"):
             await world.shell.request(ping, 0.01)
         await world.accept()
         with pytest.raises(TimeoutError):
