@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -72,6 +73,7 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
         return
     unit.exclusive()  # no entry slips between the look at the epoch and the commit
     head, others = _others(session, frame.group_id, unit)
+    known = known_numbers(connection, session, [one.number for one in frame.messages], unit)
     if head is None:
         refusal = _refuse_outsider(session, frame, unit)
     elif frame.epoch != head.epoch or frame.log_number > head.number:
@@ -81,8 +83,22 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
         refusal = refuse_group_submit(frame.request, RefusalCode.DEVICES_CHANGED, members=members)
     else:
         mail.store(plan, unit)  # keys that this batch has for members are ahead of the messages
-        refusal = _fan_out(connection, session, frame, others, plan, unit)
-    plan.reply(connection, refusal)
+        plan.reply(connection, _fan_out(connection, session, frame, others, known, plan, unit))
+        return
+    plan.reply(connection, _with_repeated(refusal, session, frame, known, plan))
+
+
+def _with_repeated(
+    refusal: GroupSubmitted, session: Session, frame: SubmitGroup, known: dict[int, bytes], plan: Plan
+) -> GroupSubmitted:
+    """Refuse only what was not stored before: of that the reply was lost, and the group has changed since (R4.14)."""
+    repeated = 0
+    for message in frame.messages:
+        before = plan.numbers.get((session.device.key, message.number), known.get(message.number))
+        if before != _digest(frame.group_id, message) or message.number in session.lost_submissions:
+            return replace(refusal, accepted=repeated)
+        repeated += 1
+    return GroupSubmitted(frame.request, repeated, (), None, (), (), None)
 
 
 def _refuse_outsider(session: Session, frame: SubmitGroup, unit: RelayUnit) -> GroupSubmitted:
@@ -109,10 +125,10 @@ def _fan_out(
     session: Session,
     frame: SubmitGroup,
     others: Sequence[Device],
+    known: dict[int, bytes],
     plan: Plan,
     unit: RelayUnit,
 ) -> GroupSubmitted:
-    known = known_numbers(connection, session, [one.number for one in frame.messages], unit)
     keys = [device.key for device in others]
     missed: list[GroupMiss] = []
     for position, message in enumerate(frame.messages):

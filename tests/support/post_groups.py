@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from e2ee.errors import MalformedFrame, RefusalCode
@@ -193,6 +193,19 @@ class PostGroups:
             (sender, (frame.group_id.hex(), 0), EnvelopeFor(0, one.envelope_id, EnvelopeKind.SENDER_KEY, one.body))
             for one in frame.messages
         ]
+        answer = self._judged(sender, frame)
+        if answer.accepted or answer.refusal in (None, RefusalCode.ROLLED_BACK):
+            return answer
+        # Only what was not stored before is refused (R4.14).
+        numbers = self._office.boxes[sender].numbers
+        repeated = 0
+        for one in frame.messages:
+            if numbers.get(one.number) != frozenset([one.envelope_id]):
+                return replace(answer, accepted=repeated)
+            repeated += 1
+        return GroupSubmitted(0, repeated, (), None, (), (), None)
+
+    def _judged(self, sender: DeviceName, frame: SubmitGroup) -> GroupSubmitted:
         if frame.group_id.hex() in self._office.refusing:
             return GroupSubmitted(0, 0, (), self._office.refusing[frame.group_id.hex()], (), (), None)
         group = self._of_member(sender, frame.group_id)

@@ -151,6 +151,23 @@ def test_a_message_that_comes_again_is_accepted_again_and_not_delivered_twice(te
     assert messages(team.bob, team.group) == [b"once"]
 
 
+def test_what_was_stored_is_not_refused_when_it_comes_again_after_the_group_has_changed(team: Team) -> None:
+    frame = team.group.frame(team.alice, b"one", b"two", members=team.group.devices(team.alice).members)
+    stored = replace(frame, messages=frame.messages[:1])
+    team.alice.send(stored).received.clear()
+    team.desk.join(Device("bob", 2, of=team.bob.device))
+    team.group.do(team.carol, Operation.LEAVE)
+    line = team.desk.log_in(team.alice.device)
+    answers = line.send(stored, frame).take(GroupSubmitted)
+    assert [(one.accepted, one.refusal) for one in answers] == [(1, None), (1, RefusalCode.GROUP_CHANGED)]
+    other = replace(frame, messages=(replace(frame.messages[0], envelope_id=bytes(16)),))
+    assert line.send(other).one(GroupSubmitted).accepted == 0
+    late = replace(frame, epoch=team.group.state.epoch, log_number=team.group.state.number)
+    answer = line.send(late).one(GroupSubmitted)
+    assert (answer.accepted, answer.refusal) == (1, RefusalCode.DEVICES_CHANGED)
+    assert messages(team.bob, team.group) == [b"one"]
+
+
 def test_a_number_that_stood_for_another_message_is_rolled_back(team: Team) -> None:
     frame = team.group.frame(team.alice, b"one", b"two")
     team.alice.send(frame).received.clear()
