@@ -45,6 +45,9 @@ class Reason(Enum):
     TOO_FAR_AHEAD = "too far ahead", True, "nothing: the sender is asked for it"
     UNKNOWN_PREKEY = "made for a prekey that is not here", True, "nothing: the sender is asked for it"
     NO_SENDER_KEY = "its sender key is not here", True, "nothing: the sender is asked for the key"
+    BEFORE_KEY = "its sender key came from a later position", True, "nothing: the sender is asked for it"
+    LOG_BEHIND = "its sender knows more of the group's log", True, "nothing: the log is fetched"
+    LOG_FORKED = "its sender was shown another log", True, "compare the group's fingerprint, then leave or accept it"
     # Why one is held, either way.
     IDENTITY_CHANGED = "identity changed", True, "compare safety numbers, then trust or distrust the new key"
     IDENTITY_UNVERIFIED = "identity not verified", True, "compare safety numbers, then verify the user"
@@ -57,6 +60,7 @@ class Reason(Enum):
     NOT_TRIED = "not_tried", True, "nothing: it goes after what was refused is repaired"
     NOT_REGISTERED = "not_registered", True, "nothing: it goes after the prekeys are uploaded"
     REFUSED = "refused", True, "see the relay's log; it goes when the relay takes it"
+    GROUP_CHANGED = "group_changed", True, "nothing: it goes when the group's log and devices have settled"
     # Why one was not sent.
     NO_OTHER_DEVICE = "no other device", False, "nothing: there is nobody to send it to"
     MAILBOX_FULL = "mailbox full", False, "send it again when the recipient has read its mail"
@@ -64,6 +68,8 @@ class Reason(Enum):
     TOO_LARGE = "too_large", False, "send less at once"
     MALFORMED_REQUEST = "malformed", False, "report it: one end has a bug"
     NOT_AUTHORIZED = "not_authorized", False, "check the relay's rules"
+    NO_MEMBER = "no member of the group", False, "nothing: who is not in a group neither writes nor reads there"
+    KEY_REPLACED = "the sender key was replaced", False, "nothing: the new one goes ahead of the next message"
     # Why one was refused on arrival.
     MALFORMED = "malformed message", False, "update the older end; if both are new, report it"
     UNSUPPORTED_VERSION = "unsupported version", False, "update the older end"

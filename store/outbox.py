@@ -87,6 +87,7 @@ _IN_LANE: Final = Statement(
 )
 _LANES: Final = Statement("outgoing", "SELECT lane, MIN(number) FROM outgoing WHERE state = ? GROUP BY lane ORDER BY 2")
 _SET: Final = Statement("outgoing", "UPDATE outgoing SET state = ?, reason = ? WHERE message_id = ?")
+_REWRITE: Final = Statement("outgoing", "UPDATE outgoing SET content = ?, state = ?, reason = ? WHERE message_id = ?")
 _OLDER: Final = Statement("outgoing", "SELECT message_id FROM outgoing WHERE created_at < ? ORDER BY number")
 _TAKE_OUT: Final = Statement("outgoing", "DELETE FROM outgoing WHERE message_id = ? RETURNING size, lane, content")
 
@@ -126,6 +127,13 @@ class Outgoing:
     def set_state(self, message_id: bytes, state: str, *, reason: str = "") -> None:
         """Note a message's state. Raises StaleWriter if it is not here."""
         self._work.replace(_SET, (state, require_text(reason), message_id))
+
+    def rewrite(self, message_id: bytes, content: bytes, *, state: str) -> None:
+        """Put a content in place of the one that was queued; its size counts as it did. Raises StaleWriter."""
+        if len(content) > CONTENT_SIZE_MAX:
+            raise TooLarge(f"a content of more than {CONTENT_SIZE_MAX} bytes")
+        sealed = self._work.vault.seal("outgoing", message_id, 1, content)
+        self._work.replace(_REWRITE, (sealed, state, "", message_id))
 
     def older_than(self, age_s: float) -> list[bytes]:
         """The ids of messages queued longer ago than that, oldest first."""
@@ -179,6 +187,10 @@ _OF_MESSAGE: Final = Statement(
     "envelopes",
     f"SELECT {_ENVELOPE_COLUMNS} FROM envelopes WHERE message_id = ? ORDER BY number",  # noqa: S608
 )
+_GET_ENVELOPE: Final = Statement(
+    "envelopes",
+    f"SELECT {_ENVELOPE_COLUMNS} FROM envelopes WHERE envelope_id = ?",  # noqa: S608
+)
 _ENVELOPE_LANES: Final = Statement("envelopes", "SELECT lane, MIN(number) FROM envelopes GROUP BY lane ORDER BY 2")
 _SUBMITTED: Final = Statement("envelopes", "UPDATE envelopes SET submission_number = ? WHERE envelope_id = ?")
 _DELETE_ENVELOPE: Final = Statement("envelopes", "DELETE FROM envelopes WHERE envelope_id = ?")
@@ -220,6 +232,11 @@ class Envelopes:
     def of_message(self, message_id: bytes) -> list[Envelope]:
         """The envelopes of one message that are still here."""
         return [_envelope(row) for row in self._work.rows(_OF_MESSAGE, (message_id,))]
+
+    def get(self, envelope_id: bytes) -> Envelope | None:
+        """Return an envelope; None if it is not (or no longer) here."""
+        row = self._work.row(_GET_ENVELOPE, (envelope_id,))
+        return None if row is None else _envelope(row)
 
     def lanes(self) -> list[str]:
         """The lanes with an envelope to send, the one with the oldest first."""

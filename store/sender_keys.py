@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from ratchet import CorruptSnapshot, OwnSenderKey, PeerSenderKey, UnsupportedVersion
 
@@ -16,8 +17,6 @@ from .schema import peer_sender_key_row
 from .tallied import TalliedTable
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from .work import Work
 
 __all__ = [
@@ -84,6 +83,12 @@ _SAVE_PEER: Final = Statement(
 _DELETE_PEER: Final = Statement(
     "peer_sender_keys", "DELETE FROM peer_sender_keys WHERE user_id = ? AND device_id = ? AND distribution_id = ?"
 )
+_OF_DEVICE: Final = Statement(
+    "peer_sender_keys",
+    "SELECT distribution_id FROM peer_sender_keys WHERE group_id = ? AND user_id = ? AND device_id = ? "
+    "ORDER BY version, distribution_id",
+)
+_DELETE_OF_USER: Final = Statement("peer_sender_keys", "DELETE FROM peer_sender_keys WHERE user_id = ?")
 
 
 class SenderKeys:
@@ -159,6 +164,15 @@ class SenderKeys:
             _SAVE_PEER, (version, sealed, loaded.user_id, loaded.device_id, distribution_id, loaded.version)
         )
         return LoadedPeerSenderKey(loaded.user_id, loaded.device_id, loaded.group_id, loaded.key, version)
+
+    def distributions_of(self, group_id: bytes, user_id: str, device_id: int) -> list[UUID]:
+        """The distribution ids of a device in a group, the least used first."""
+        rows = self._work.rows(_OF_DEVICE, (group_id, user_id, device_id))
+        return [UUID(bytes=row[0]) for row in rows]
+
+    def delete_of_user(self, user_id: str) -> int:
+        """Erase every key of a user's devices; return how many there were."""
+        return self._work.change(_DELETE_OF_USER, (user_id,))
 
     def delete_peer(self, user_id: str, device_id: int, distribution_id: UUID) -> bool:
         """Erase a device's key; False if there was none."""

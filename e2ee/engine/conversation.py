@@ -12,21 +12,28 @@ from e2ee.frames import (
     AppendEntry,
     Bundles,
     GetBundles,
+    GetGroupDevices,
     GetGroupLog,
+    GroupDevices,
     GroupLog,
+    GroupSubmitted,
     IdentityReplaced,
     RefusedRequest,
     Removed,
     RemoveDevice,
     ReplaceIdentity,
     Submit,
+    SubmitGroup,
     Submitted,
     Uploaded,
     UploadPreKeys,
 )
 
 from . import account, stock
-from .groups import fetching, operations
+from .groups import operations
+from .groups.distribution import bundles_came
+from .groups.lane import group_of
+from .groups.replies import take_group_refused, take_group_reply
 from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
@@ -72,8 +79,11 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
     memory.online = True
     for lane in (*step.unit.envelopes.lanes(), *step.unit.outgoing.lanes(QUEUED)):
         user_id = user_of(lane)
+        group_id = group_of(lane)
         if user_id is not None:
             memory.active[user_id] = None
+        elif group_id is not None:
+            memory.active_groups[group_id] = None
     if step.unit.receipts.devices():
         memory.receipts_since = 0.0  # they have waited for this connection
     if welcome.upload_number < counters.upload_number and not _has_unpublished(step.unit):
@@ -95,16 +105,15 @@ def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
         case GetBundles(), Bundles():
             if not take_heal(step, request, reply):
                 take_bundles(step, request, reply)
+            bundles_came(step, request)
         case UploadPreKeys(), Uploaded():
             stock.take_uploaded(step, request, reply)
         case RemoveDevice(device_id=device_id), Removed():
             account.removed(step, device_id)
         case ReplaceIdentity(), IdentityReplaced():
             account.take_identity(step)
-        case AppendEntry(), GroupLog():
-            operations.take_appended(step, request, reply)
-        case GetGroupLog(), GroupLog():
-            fetching.take_log(step, request, reply)
+        case _, GroupLog() | GroupDevices() | GroupSubmitted():
+            take_group_reply(step, request, reply)
         case _, RefusedRequest():
             _refused(step, request, reply)
         case _:
@@ -127,11 +136,10 @@ def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:
                 lane = step.memory.lane(wanted.user_id)
                 lane.asking = False
                 lane.wait(step.now, wait_s)
+            bundles_came(step, request)
         case UploadPreKeys():
             stock.take_upload_refused(step, wait_s)
-        case AppendEntry():
-            operations.take_appended(step, request, GroupLog(0, None, 0, reply.code, (), reply.retry_after_ms))
-        case GetGroupLog():
-            fetching.take_log(step, request, GroupLog(0, None, 0, reply.code, (), reply.retry_after_ms))
+        case AppendEntry() | GetGroupLog() | GetGroupDevices() | SubmitGroup():
+            take_group_refused(step, request, reply)
         case _:
             pass

@@ -10,7 +10,7 @@ from e2ee.diagnostics import Diagnostics
 from e2ee.errors import GroupError, IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
 from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
 from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
-from e2ee.ids import MessageId, parse_user_id
+from e2ee.ids import GroupId, MessageId, parse_user_id
 from e2ee.options import ClientOptions
 from ratchet.labels import SIGN_LOGIN
 from store import Full, seen_envelope
@@ -19,22 +19,23 @@ from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
 from .expiry import expire, expiry_due
 from .groups.calls import GroupCalls
+from .groups.lane import group_of, lane_to
 from .groups.operations import group_work_at, pump_groups
 from .healing import next_heal_at, pump_heals
-from .lanes import pump
 from .memory import Memory
 from .numbers import find_gaps, tell_missing
+from .pumping import lanes_due, pump_lanes
 from .quarantine import take_one_by_one, uses_up_an_attempt
-from .receiving import open_delivery
+from .receiving import open_delivery, reopen_moved
 from .reporting import report
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
-from .wishes import mark_read, queue_message
+from .wishes import mark_read, queue_message, queue_to_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from e2ee.diagnostics import Report
-    from e2ee.events import DirectMessage, DurableEvent
+    from e2ee.events import DirectMessage, DurableEvent, GroupMessage
     from e2ee.frames import Challenge, ClientFrame, Delivery, RelayFrame, Welcome
     from ratchet import IdentityKeyPair
     from store import ClientStore
@@ -206,7 +207,16 @@ class Engine:
         output = self._run(lambda step: made.append(queue_message(step, to, content)))
         return MessageId(made[-1].hex()), output
 
-    def mark_read(self, messages: Iterable[DirectMessage | MessageId]) -> Output:
+    def send_group(self, group: GroupId, content: str | bytes) -> tuple[MessageId, Output]:
+        """Queue a message to a group durably; what can leave at once is in the Output.
+
+        Raises GroupError for a group that we are no member of, InvalidArgument for a content that is too large, and
+        `store.Full`.
+        """
+        made, output = self.do(lambda step: queue_to_group(step, group, content))
+        return MessageId(made.hex()), output
+
+    def mark_read(self, messages: Iterable[DirectMessage | GroupMessage | MessageId]) -> Output:
         """Tell the senders that messages were read; as events, or by id while they are in the inbox.
 
         Raises InvalidArgument for an id that is not (or no longer) in the inbox.
@@ -295,10 +305,13 @@ class Engine:
             now = unit.now
         memory = self._memory
         users = [user_id for user_id in map(user_of, lanes) if user_id is not None]
+        groups = [group_id for group_id in map(group_of, lanes) if group_id is not None]
         if not memory.online:
-            return bool(users)
+            return bool(users or groups)
         # A lane that is held for a decision is not among the active ones.
-        return any(user_id in memory.active and memory.lane(user_id).not_before <= now for user_id in users)
+        return any(one in memory.active and memory.lane(one).not_before <= now for one in users) or any(
+            one in memory.active_groups and lane_to(memory, one).not_before <= now for one in groups
+        )
 
     def report(self) -> Report:
         """Return what may be handed to whoever helps: counts, reasons and correlations, nothing of anybody."""
@@ -318,11 +331,11 @@ class Engine:
             with self._store.begin() as unit:
                 step = Step(unit, self._memory, self._options, self._entropy, self._callers)
                 work(step)
+                reopen_moved(step)
                 if pumps:
                     pump_heals(step)
                     pump_groups(step)
-                    for user_id in list(step.memory.active):
-                        pump(step, user_id)
+                    pump_lanes(step)
                     stock.pump_stock(step)
                 step.sessions.write()
                 step.groups.write()
@@ -349,12 +362,7 @@ class Engine:
         memory = self._memory
         if not memory.online:
             return None
-        due = [memory.expiry_at, *group_work_at(memory.groups)]
-        due += [
-            lane.not_before
-            for user_id, lane in memory.lanes.items()
-            if memory.ready and user_id in memory.active and not lane.in_flight and not lane.asking
-        ]
+        due = [memory.expiry_at, *group_work_at(memory.groups), *lanes_due(memory)]
         gaps_at = memory.gaps_at if memory.caught_up else None
         due += [at for at in (receipts.flush_at(memory), next_heal_at(memory), gaps_at) if at is not None]
         if not memory.stock.uploading and (memory.stock.wanted or memory.stock.not_before):

@@ -131,6 +131,9 @@ def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
         return
     step.unit.identities.decide(user_id, record.identity_key, verification=record.verification, decision=REPLACED)
     step.sessions.forget(user_id)
+    step.unit.sender_keys.delete_of_user(user_id)  # a chain is of the identity key that gave it
+    for lane in step.memory.group_lanes.values():
+        lane.replan()
     for device in step.unit.devices.of(user_id):
         step.unit.devices.delete(user_id, device.device_id)
         step.unit.envelopes.delete_for(user_id, device.device_id)

@@ -18,6 +18,8 @@ from e2ee.limits import DEVICES_PER_USER_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_SIZ
 from ratchet import NoActiveSession
 from store import Envelope, OutgoingMessage
 
+from .groups.distribution import failed as key_failed
+from .groups.distribution import refusal_to_give
 from .peers import targets
 from .step import QUEUED, SUBMITTED, Step, lane_of
 
@@ -89,6 +91,10 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
         cost = len(found) * (len(message.content) + ENVELOPE_OVERHEAD)
         if cost > FRAME_ROOM:
             fail(step, message, Reason.TOO_LARGE)
+            continue
+        refusal = refusal_to_give(step, message, [session.remote_identity_key for _, session in found])
+        if refusal is not None:
+            fail(step, message, refusal)
             continue
         if size + cost > FRAME_ROOM or (len(made) + 1) * len(found) > ENVELOPES_PER_FRAME_MAX:
             break
@@ -221,5 +227,6 @@ def fail(step: Step, message: OutgoingMessage, reason: Reason) -> None:
     for row in step.unit.envelopes.of_message(message.message_id):
         step.unit.envelopes.delete(row.envelope_id)
     step.state(message, DeliveryState.FAILED, reason)
+    key_failed(step, message, reason)
     step.unit.outgoing.take_out(message.message_id)
     step.unit.recipients.delete(message.message_id)

@@ -14,8 +14,11 @@ from .groups.memory import GroupsMemory
 from .groups.state import Memberships
 
 if TYPE_CHECKING:
+    from e2ee.diagnostics import Reason
     from e2ee.frames import Delivery
     from ratchet import IdentityKeyPair
+
+    from .groups.lane import GroupLane
 
 __all__ = ["DeviceName", "Healing", "Lane", "Memory", "NewIdentity"]
 
@@ -37,6 +40,7 @@ class Lane:
     repairs: int = 0  # refusals of the device list in a row
     delay_s: float = 0.0  # waited last
     not_before: float = 0.0  # seconds since 1970
+    held: Reason | None = None  # why the messages in it wait; None: they do not
 
     def wait(self, now: float, seconds: float | None = None) -> None:
         """Let the lane wait: for the time that the relay gives, else twice as long as the last time."""
@@ -45,7 +49,7 @@ class Lane:
 
     def moved(self) -> None:
         """Something was stored: start counting anew."""
-        self.repairs, self.delay_s, self.not_before = 0, 0.0, 0.0
+        self.repairs, self.delay_s, self.not_before, self.held = 0, 0.0, 0.0, None
 
 
 @dataclass(slots=True)
@@ -100,6 +104,10 @@ class Memory:
     caught_up: bool = False
     lanes: dict[str, Lane] = field(default_factory=dict)  # by user id
     active: dict[str, None] = field(default_factory=dict)  # users in whose lane something may be waiting, in order
+    group_lanes: dict[bytes, GroupLane] = field(default_factory=dict)  # by group id
+    active_groups: dict[bytes, None] = field(default_factory=dict)  # in whose lane something may be waiting
+    key_requests: dict[bytes, float] = field(default_factory=dict)  # when a missing sender key was last asked for
+    key_answers: dict[tuple[bytes, str, int], float] = field(default_factory=dict)  # when a device was last answered
     stale: set[tuple[str, int]] = field(default_factory=set)  # devices whose session must be renewed before it sends
     stock: Stock = field(default_factory=Stock)
     receipts: int = 0  # due since the last flush

@@ -10,6 +10,7 @@ from e2ee.errors import RefusalCode, StoreRolledBack
 from e2ee.events import DeliveryState
 from e2ee.frames import Outcome, Submit, Submitted
 
+from .groups.distribution import stored as keys_stored
 from .lanes import fail, submissions
 from .memory import REPAIRS_MAX
 from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
@@ -55,12 +56,14 @@ def _stored(step: Step, submission: Submission, outcomes: Sequence[Outcome], row
     """Take note of one submission that the relay has handled."""
     message_id = None
     results = []
+    made: list[tuple[Envelope, Outcome]] = []
     for envelope, outcome in zip(submission.envelopes, outcomes, strict=False):
         row = rows.get(envelope.envelope_id)
         if row is None:
             continue
         message_id = None if row.alone else row.message_id
         results.append(outcome)
+        made.append((row, outcome))
         step.unit.envelopes.delete(row.envelope_id)
         state = SENT if outcome in (Outcome.STORED, Outcome.DUPLICATE) else outcome.name.lower()
         if not row.alone:
@@ -70,6 +73,7 @@ def _stored(step: Step, submission: Submission, outcomes: Sequence[Outcome], row
     message = None if message_id is None else step.unit.outgoing.get(message_id)
     if message is None or message.state != SUBMITTED:
         return  # a receipt came before this reply
+    keys_stored(step, message, made)
     if Outcome.STORED in results or Outcome.DUPLICATE in results:
         _sent(step, message.message_id)
     elif Outcome.FULL in results:

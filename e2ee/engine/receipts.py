@@ -6,10 +6,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from e2ee.content import ContentKind, Receipt, ReceiptState, decode_content, decode_receipt, encode_receipt
-from e2ee.events import DeliveryState, DirectMessage
+from e2ee.events import DeliveryState, DirectMessage, GroupMessage
+from e2ee.group_content import KEY_ACK_CHAINS_MAX, KeyAck, encode_body
 from e2ee.limits import RECEIPT_RANGES_MAX
 from store import Full
 
+from .groups.lane import group_lane, group_of
 from .step import DELIVERED, SENT, SUBMITTED, Step, conversation_with, lane_of
 
 if TYPE_CHECKING:
@@ -20,21 +22,39 @@ if TYPE_CHECKING:
 
     from .memory import Memory
 
-__all__ = ["due", "due_again", "flush", "flush_at", "mark_read", "take_receipt"]
+__all__ = [
+    "DELIVERED_DUE",
+    "KEY_DUE",
+    "READ",
+    "due",
+    "due_again",
+    "flush",
+    "flush_at",
+    "log",
+    "log_oldest_delivered",
+    "mark_read",
+    "named",
+    "take_receipt",
+]
 
 RECEIPTS_MAX: Final = 64  # messages received after which receipts are sent: the sender's window stays small
 RECEIPTS_AGE_S: Final = 2.0  # seconds that a receipt waits for others
 DELIVERED_KEPT_MAX: Final = 256  # delivered messages of a conversation that a read mark still finds here
 _PAGE: Final = 64  # messages looked through at once
 
-_DELIVERED: Final = "delivered"
-_READ: Final = "read"
-_STATES: Final = {_DELIVERED: ReceiptState.DELIVERED, _READ: ReceiptState.READ}
+DELIVERED_DUE: Final = "delivered"
+READ: Final = "read"
+KEY_DUE: Final = "key"  # a chain that has come: not a message, but confirmed in the same way
+_STATES: Final = {DELIVERED_DUE: ReceiptState.DELIVERED, READ: ReceiptState.READ}
 
 
-def due(step: Step, user_id: str, device_id: int, conversation_number: int, kind: str) -> None:
-    """Note that a receipt is due to the device that sent a message."""
-    step.unit.receipts.add(user_id, device_id, conversation_with(user_id), conversation_number, kind)
+def due(step: Step, user_id: str, device_id: int, number: int, kind: str, *, conversation: bytes | None = None) -> None:
+    """Note that a receipt is due to the device that sent a message: in a group's *conversation*, or the direct one.
+
+    Of the kind KEY_DUE, *number* is the chain's id.
+    """
+    name = conversation_with(user_id) if conversation is None else conversation
+    step.unit.receipts.add(user_id, device_id, name, number, kind)
     step.memory.receipts += 1
     if step.memory.receipts_since is None:
         step.memory.receipts_since = step.now
@@ -47,7 +67,7 @@ def due_again(step: Step, user_id: str, device_id: int) -> None:
     received = step.unit.conversations.received(conversation_with(user_id), user_id, device_id)
     for number in range(max(1, received.highest - RECEIPTS_MAX + 1), received.highest + 1):
         if not any(first <= number <= last for first, last in received.gaps):
-            due(step, user_id, device_id, number, _DELIVERED)
+            due(step, user_id, device_id, number, DELIVERED_DUE)
 
 
 def flush_at(memory: Memory) -> float | None:
@@ -71,11 +91,17 @@ def flush(step: Step) -> None:
 
 
 def _queue(step: Step, user_id: str, device_id: int, rows: list[DueReceipt]) -> None:
-    ordered = sorted(rows, key=lambda row: (row.kind, row.conversation_number))
-    for kind, some in groupby(ordered, key=lambda row: row.kind):
-        ranges = _ranges(row.conversation_number for row in some)
-        body = encode_receipt(Receipt(_STATES[kind], device_id, None, ranges))
-        step.queue(ContentKind.RECEIPT, user_id, body)
+    ordered = sorted(rows, key=lambda row: (row.conversation, row.kind, row.conversation_number))
+    for (conversation, kind), some in groupby(ordered, key=lambda row: (row.conversation, row.kind)):
+        group_id = group_of(conversation.decode())
+        numbers = [row.conversation_number for row in some]
+        if kind != KEY_DUE:
+            body = encode_receipt(Receipt(_STATES[kind], device_id, group_id, _ranges(numbers)))
+            step.queue(ContentKind.RECEIPT, user_id, body)
+        elif group_id is not None:
+            for start in range(0, len(numbers), KEY_ACK_CHAINS_MAX):
+                ack = KeyAck(device_id, group_id, tuple(numbers[start : start + KEY_ACK_CHAINS_MAX]))
+                step.queue(ContentKind.KEY_ACK, user_id, encode_body(ack))
 
 
 def _ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
@@ -89,13 +115,23 @@ def _ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(runs)
 
 
-def mark_read(step: Step, messages: Iterable[DirectMessage]) -> None:
+def mark_read(step: Step, messages: Iterable[DirectMessage | GroupMessage]) -> None:
     """Tell the senders that the application has shown their messages, if this device gives receipts."""
     if not step.options.receipts:
         return
     for message in messages:
         if message.sender != step.user_id:
-            due(step, message.sender, message.sender_device, message.conversation_number, _READ)
+            conversation = (
+                group_lane(bytes.fromhex(message.group)).encode() if isinstance(message, GroupMessage) else None
+            )
+            due(
+                step,
+                message.sender,
+                message.sender_device,
+                message.conversation_number,
+                READ,
+                conversation=conversation,
+            )
 
 
 # Those of others.
@@ -109,17 +145,17 @@ def take_receipt(step: Step, content: Content) -> None:
         return  # of another own device, which has its own copy; or of a conversation that is not here
     states = (SENT, SUBMITTED) if receipt.state is ReceiptState.DELIVERED else (DELIVERED, SENT, SUBMITTED)
     for state in states:
-        for message in _named(step, sender, state, receipt.ranges):
+        for message in named(step, lane_of(sender), state, receipt.ranges):
             _came(step, message, content, receipt.state)
     if receipt.state is ReceiptState.DELIVERED:
-        _log_oldest_delivered(step, sender)
+        log_oldest_delivered(step, lane_of(sender))
 
 
-def _named(step: Step, user_id: str, state: str, ranges: tuple[tuple[int, int], ...]) -> list[OutgoingMessage]:
-    """The messages to a user in *state* whose conversation numbers are in *ranges*. They are in order of both."""
+def named(step: Step, lane: str, state: str, ranges: tuple[tuple[int, int], ...]) -> list[OutgoingMessage]:
+    """The messages of a lane in *state* whose conversation numbers are in *ranges*. They are in order of both."""
     limit = _PAGE
     while True:
-        messages = step.unit.outgoing.next_in(lane_of(user_id), state, limit=limit)
+        messages = step.unit.outgoing.next_in(lane, state, limit=limit)
         numbers = [decode_content(message.content).conversation_number for message in messages]
         if len(messages) < limit or numbers[-1] >= ranges[-1][1]:
             break
@@ -133,7 +169,7 @@ def _named(step: Step, user_id: str, state: str, ranges: tuple[tuple[int, int], 
 
 def _came(step: Step, message: OutgoingMessage, content: Content, state: ReceiptState) -> None:
     """A device of the recipient has a message, or its application has shown it."""
-    name = _DELIVERED if state is ReceiptState.DELIVERED else _READ
+    name = DELIVERED_DUE if state is ReceiptState.DELIVERED else READ
     for recipient in step.unit.recipients.of(message.message_id):
         if recipient.device_id == content.sender_device_id:
             step.unit.recipients.put(
@@ -144,16 +180,17 @@ def _came(step: Step, message: OutgoingMessage, content: Content, state: Receipt
         step.state(message, DeliveryState.DELIVERED)
         return
     step.state(message, DeliveryState.READ)
-    _log(step, message)
+    log(step, message)
 
 
-def _log(step: Step, message: OutgoingMessage) -> None:
+def log(step: Step, message: OutgoingMessage) -> None:
     """A message is final: what remains of it is what may be asked for again."""
     step.unit.outgoing.take_out(message.message_id)
     step.unit.send_log.add(message.message_id, message.lane, message.content)
 
 
-def _log_oldest_delivered(step: Step, user_id: str) -> None:
-    kept = step.unit.outgoing.next_in(lane_of(user_id), DELIVERED, limit=DELIVERED_KEPT_MAX + _PAGE)
+def log_oldest_delivered(step: Step, lane: str) -> None:
+    """Move what a read mark will hardly name any more out of the outbox."""
+    kept = step.unit.outgoing.next_in(lane, DELIVERED, limit=DELIVERED_KEPT_MAX + _PAGE)
     for message in kept[: max(0, len(kept) - DELIVERED_KEPT_MAX)]:
-        _log(step, message)
+        log(step, message)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from e2ee.content import Content, ContentKind, decode_content
 from e2ee.diagnostics import Reason
 from e2ee.errors import MalformedFrame
 from e2ee.events import (
-    DeliveryRefused,
     DirectMessage,
     HandshakeWithoutOneTimeKey,
-    MessagePending,
     UnknownContent,
 )
 from e2ee.frames import Delivery, EnvelopeKind
@@ -32,27 +29,36 @@ from ratchet import (
 )
 from ratchet.messages import PreKeyMessage
 from store import seen_envelope, seen_message
-from store.limits import PENDING_AGE_S
 
 from .contents import unpadded_content
 from .copies import take_copy, take_read_copy
+from .endings import Ending, add_seen, park, refuse
+from .groups.chains import log_name, take_key, take_key_request
+from .groups.distribution import take_key_ack
 from .groups.log import take_delivered
+from .groups.opening import (
+    GroupWaits,
+    NotOurGroup,
+    compare_resent,
+    open_group_message,
+    take_group_message,
+)
+from .groups.receipts import take_any_receipt
 from .healing import note_opened, note_parked
 from .identities import judge_identity, shows
-from .losses import lose
 from .numbers import note_gaps, take_numbers
 from .peers import learn_device
-from .receipts import due, take_receipt
+from .receipts import due
 from .retries import take_answers, take_gone, take_retry_request, tell_healed
 from .step import Step, address, conversation_with
+from .trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ratchet import IdentityKeyPair
-    from ratchet.prekeys import KemPreKey, OneTimePreKey, PreKeySource, PreKeyUse, SignedPreKey
+    from store import PendingMessage
 
-__all__ = ["Ending", "open_delivery", "reopen"]
+__all__ = ["Ending", "open_delivery", "reopen", "reopen_moved"]
 
 _REFUSED: Final[dict[type[Exception], Reason]] = {
     MalformedMessage: Reason.MALFORMED,
@@ -65,22 +71,23 @@ _PARKED: Final[dict[type[Exception], Reason]] = {
     UnknownPreKey: Reason.UNKNOWN_PREKEY,
     NoActiveSession: Reason.NO_SESSION,
 }
+# A chain that was given in a session opens what its sender made. What it does not is somebody else's work.
+_REFUSED_IN_GROUPS: Final[dict[type[Exception], Reason]] = {
+    **_REFUSED,
+    MalformedFrame: Reason.CONTENT_MISMATCH,
+    NotAuthentic: Reason.NOT_AUTHENTIC,
+    TooFarAhead: Reason.TOO_FAR_AHEAD,
+    NotOurGroup: Reason.UNKNOWN_GROUP,
+}
 # Each raises MalformedFrame for a body that is not in its form.
 _CONTROL: Final[dict[ContentKind, Callable[[Step, Content], None]]] = {
-    ContentKind.RECEIPT: take_receipt,
+    ContentKind.RECEIPT: take_any_receipt,
     ContentKind.RETRY_REQUEST: take_retry_request,
     ContentKind.GONE: take_gone,
     ContentKind.READ_COPY: take_read_copy,
+    ContentKind.KEY_REQUEST: take_key_request,
+    ContentKind.KEY_ACK: take_key_ack,
 }
-
-
-class Ending(Enum):
-    """How a delivery ended."""
-
-    OPENED = "opened"
-    DUPLICATE = "duplicate"
-    PENDING = "pending"
-    REFUSED = "refused"
 
 
 class _IdentityHeld(Exception):
@@ -89,30 +96,6 @@ class _IdentityHeld(Exception):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.value)
         self.reason = Reason.of(verdict.value)
-
-
-class _Trial:
-    """A prekey source that forgets nothing: to see whether a first message is authentic, before anything counts."""
-
-    def __init__(self, source: PreKeySource) -> None:
-        self._source = source
-        self.signed_prekey: Callable[[int], SignedPreKey] = source.signed_prekey
-        self.one_time_prekey: Callable[[int], OneTimePreKey] = source.one_time_prekey
-        self.kem_prekey: Callable[[int], KemPreKey] = source.kem_prekey
-        self.base_key_used: Callable[[PreKeyUse], bool] = source.base_key_used
-
-    @property
-    def identity(self) -> IdentityKeyPair:
-        """The account's."""
-        return self._source.identity
-
-    @property
-    def registration_id(self) -> int:
-        """The account's."""
-        return self._source.registration_id
-
-    def consume(self, use: PreKeyUse) -> None:
-        """Keep what was used."""
 
 
 def open_delivery(step: Step, delivery: Delivery) -> Ending:
@@ -125,6 +108,8 @@ def open_delivery(step: Step, delivery: Delivery) -> Ending:
 def _open(step: Step, delivery: Delivery) -> Ending:
     key = seen_envelope(delivery.sender_user_id, delivery.sender_device_id, delivery.envelope_id)
     ended = _unwanted(step, delivery, key)
+    if ended is None and delivery.kind is EnvelopeKind.SENDER_KEY:
+        ended = _open_group_message(step, delivery, key)
     if ended is not None:
         return ended
     try:
@@ -132,21 +117,39 @@ def _open(step: Step, delivery: Delivery) -> Ending:
     except MessageKeyGone:
         return Ending.DUPLICATE
     except tuple(_REFUSED) as cause:
-        return _refuse(step, delivery, _REFUSED[type(cause)])
+        return refuse(step, delivery, _REFUSED[type(cause)])
     except tuple(_PARKED) as cause:
         note_parked(step, (delivery.sender_user_id, delivery.sender_device_id))
-        return _park(step, delivery, _PARKED[type(cause)])
+        return park(step, delivery, _PARKED[type(cause)])
     except _IdentityHeld as held:
-        return _park(step, delivery, held.reason)
-    _add_seen(step, key)
+        return park(step, delivery, held.reason)
+    add_seen(step, key)
     return _take(step, delivery, plaintext)
+
+
+def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
+    try:
+        content = open_group_message(step, delivery)
+    except MessageKeyGone:
+        return Ending.DUPLICATE
+    except GroupWaits as cause:
+        return park(step, delivery, cause.reason, cause.name)
+    except tuple(_REFUSED_IN_GROUPS) as cause:
+        return refuse(step, delivery, _REFUSED_IN_GROUPS[type(cause)])
+    add_seen(step, key)
+    message_key = seen_message(content.sender_user_id, content.message_id)
+    if message_key in step.seen or step.unit.seen.known([message_key]):
+        return Ending.DUPLICATE
+    add_seen(step, message_key)
+    take_group_message(step, content)
+    return Ending.OPENED
 
 
 def _unwanted(step: Step, delivery: Delivery, key: bytes) -> Ending | None:
     """What is not opened at all; an entry of a group's log proves itself, whoever sent it."""
     if delivery.kind is EnvelopeKind.GROUP_ENTRY:
         reason = take_delivered(step, delivery.body)
-        return Ending.OPENED if reason is None else _refuse(step, delivery, reason)
+        return Ending.OPENED if reason is None else refuse(step, delivery, reason)
     if key in step.seen:
         return Ending.DUPLICATE
     if step.blocked is None:
@@ -154,9 +157,7 @@ def _unwanted(step: Step, delivery: Delivery, key: bytes) -> Ending | None:
     if delivery.sender_user_id in step.blocked:
         return Ending.REFUSED
     if (delivery.sender_user_id, delivery.sender_device_id) == (step.user_id, step.account.device_id):
-        return _refuse(step, delivery, Reason.OWN_DEVICE)
-    if delivery.kind not in (EnvelopeKind.SIGNAL, EnvelopeKind.PREKEY):
-        return _refuse(step, delivery, Reason.UNKNOWN_GROUP)
+        return refuse(step, delivery, Reason.OWN_DEVICE)
     return None
 
 
@@ -164,39 +165,39 @@ def reopen(step: Step, user_id: str) -> None:
     """Try again what waits of a user's devices, in the order of arrival: an identity was decided about."""
     for device_id in range(1, 128):
         for message in step.unit.pending.from_device(user_id, device_id):
-            step.unit.pending.take_out(message)
-            kind = EnvelopeKind(message.kind)
-            open_delivery(step, Delivery(0, user_id, device_id, message.envelope_id, kind, message.ciphertext, 0))
+            _reopen(step, message)
 
 
-# Endings.
+def _reopen_waiting(step: Step, name: bytes) -> None:
+    """Try again what waits for a sender key, or for a group's log: it has come, in this very step."""
+    for message in step.unit.pending.waiting_for(name):
+        _reopen(step, message)
 
 
-def _refuse(step: Step, delivery: Delivery, reason: Reason) -> Ending:
-    step.tally.trouble(step.now, reason, delivery.envelope_id)
-    step.tell(DeliveryRefused(UserId(delivery.sender_user_id), delivery.sender_device_id, reason.value))
-    return Ending.REFUSED
+def reopen_moved(step: Step) -> None:
+    """Try again what waits for entries that have come in this step. What it brings on may be keys, not entries."""
+    for group_id in step.moved_logs:
+        _reopen_waiting(step, log_name(group_id))
+    step.moved_logs.clear()
 
 
-def _park(step: Step, delivery: Delivery, reason: Reason) -> Ending:
-    """Keep what does not open. Nothing of it is authentic: it changes no session."""
-    sender, device = delivery.sender_user_id, delivery.sender_device_id
-    if any(one.envelope_id == delivery.envelope_id for one in step.unit.pending.from_device(sender, device)):
-        return Ending.PENDING  # delivered again before the acknowledgement arrived
-    lost = step.unit.pending.add(
-        sender, device, delivery.envelope_id, int(delivery.kind), delivery.body, reason=reason.value
-    )
-    step.tally.trouble(step.now, reason, delivery.envelope_id)
-    step.tell(MessagePending(UserId(sender), device, delivery.envelope_id, reason.value))
-    too_old = [one for one in lost if one.parked_at < step.now - PENDING_AGE_S]
-    lose(step, too_old, Reason.EXPIRED)
-    lose(step, [one for one in lost if one not in too_old], Reason.CROWDED_OUT)
-    return Ending.PENDING
+def _reopen(step: Step, message: PendingMessage) -> None:
+    step.unit.pending.take_out(message)
+    kind = EnvelopeKind(message.kind)
+    parts = (message.user_id, message.device_id, message.envelope_id, kind, message.ciphertext)
+    delivery = Delivery(0, *parts, 0)
+    if open_delivery(step, delivery) is Ending.DUPLICATE and kind is EnvelopeKind.SENDER_KEY:
+        _ask_for_the_message(step, delivery)
 
 
-def _add_seen(step: Step, key: bytes) -> None:
-    step.unit.seen.add(key)
-    step.seen.add(key)
+def _ask_for_the_message(step: Step, delivery: Delivery) -> None:
+    """The key came, from a later position: only the message itself can be asked for, on the session that brought it."""
+    device = (delivery.sender_user_id, delivery.sender_device_id)
+    if seen_envelope(*device, delivery.envelope_id) in step.seen:
+        return
+    note_parked(step, device)
+    step.memory.healing.opens.add(device)
+    park(step, delivery, Reason.BEFORE_KEY)
 
 
 # Opening.
@@ -238,7 +239,7 @@ def _judged(step: Step, delivery: Delivery, ciphertext: Ciphertext, session: Ses
     if verdict is Verdict.USE or _welcome(step, sender, shown):
         return session
     Session.accept(
-        _Trial(step.unit.prekeys),
+        Trial(step.unit.prekeys),
         ciphertext,
         local=step.local,
         remote=address(sender, device),
@@ -292,20 +293,22 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
         content = decode_content(plaintext)
         _compare(step, delivery, content)
     except MalformedFrame:
-        return _refuse(step, delivery, Reason.CONTENT_MISMATCH)
+        return refuse(step, delivery, Reason.CONTENT_MISMATCH)
     settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
     if key in step.seen or step.unit.seen.known([key]):
         return Ending.DUPLICATE  # another ciphertext of a message that we have
-    _add_seen(step, key)
+    add_seen(step, key)
     if content.kind in (ContentKind.TEXT, ContentKind.DATA):
-        _take_message(step, content)
+        _take_message(step, content) if content.destination.group_id is None else take_group_message(step, content)
         tell_healed(step, content, settled)
     elif content.kind in _CONTROL:
         try:
             _CONTROL[ContentKind(content.kind)](step, content)
         except MalformedFrame:
-            return _refuse(step, delivery, Reason.CONTENT_MISMATCH)
+            return refuse(step, delivery, Reason.CONTENT_MISMATCH)
+    elif content.kind == ContentKind.SENDER_KEY:
+        return _take_key(step, delivery, content)
     elif content.kind == ContentKind.SENT_COPY:
         take_copy(step, content)
         tell_healed(step, content, settled)
@@ -314,11 +317,23 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
     return Ending.OPENED
 
 
+def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:
+    try:
+        name = take_key(step, content)
+    except MalformedFrame:
+        return refuse(step, delivery, Reason.CONTENT_MISMATCH)
+    if name is not None:
+        _reopen_waiting(step, name)
+    return Ending.OPENED
+
+
 def _compare(step: Step, delivery: Delivery, content: Content) -> None:
     """Raise MalformedFrame unless the content belongs to its envelope, and so to the session that opened it."""
     if (content.sender_user_id, content.sender_device_id) != (delivery.sender_user_id, delivery.sender_device_id):
         raise MalformedFrame("the content names another sender than the envelope")
-    if content.destination.user_id != step.user_id:
+    if content.destination.group_id is not None:
+        compare_resent(step, content)
+    elif content.destination.user_id != step.user_id:
         raise MalformedFrame("the content is for somebody else")
     if content.kind == ContentKind.SENT_COPY:
         copy = unpadded_content(content.body)

@@ -27,6 +27,7 @@ from e2ee.recovery import RESEND_SIZE_MAX, ResendVerdict, judge_resend
 from e2ee.trust import TRUSTED
 
 from .alone import send_alone, send_control
+from .groups.resending import resend_group
 from .losses import lose, settle
 from .receipts import due_again
 from .step import SUBMITTED, user_of
@@ -101,7 +102,7 @@ def _send_again(
 ) -> GoneReason | None:
     """Send a message again as its lane wants it; return why not, if it may not have it."""
     if user_of(kept.lane) is None:
-        return GoneReason.NOT_KNOWN  # no lane of a user's: nothing of it went to a device by itself
+        return resend_group(step, device, session, kept, envelope_ids)
     return _send_again_to_user(step, device, session, kept, envelope_ids)
 
 

@@ -17,7 +17,7 @@ from e2ee.events import (
     MessageState,
     pack_event,
 )
-from e2ee.ids import MESSAGE_ID_SIZE, MessageId, UserId, service_id
+from e2ee.ids import MESSAGE_ID_SIZE, GroupId, MessageId, UserId, service_id
 from e2ee.options import ClientOptions, InboxMode
 from e2ee.trust import Policies
 from ratchet import Address
@@ -151,6 +151,7 @@ class Step:
         self.groups = GroupsInUse(unit, memory.memberships)
         self.callers = callers  # ids of group operations whose callers wait
         self.outcomes: list[GroupOutcome] = []
+        self.moved_logs: dict[bytes, None] = {}  # groups whose logs went on: what waits for that is opened
         self.requests: list[ClientFrame] = []
         self.events: list[LiveEvent] = []
         self.durable = 0
@@ -200,22 +201,24 @@ class Step:
     def state(self, message: OutgoingMessage, state: DeliveryState, reason: Reason | None = None) -> None:
         """Tell the application how far a message came, if it is one of its own (not a receipt, not a copy)."""
         content = decode_content(message.content)
-        if content.kind not in (ContentKind.TEXT, ContentKind.DATA) or content.destination.user_id is None:
+        if content.kind not in (ContentKind.TEXT, ContentKind.DATA):
             return
-        recipient = UserId(content.destination.user_id)
+        user_id, group_id = content.destination.user_id, content.destination.group_id
         if reason is not None:
             self.tally.trouble(self.now, reason)
         self.keep(
             MessageState(
                 message_id=MessageId(message.message_id.hex()),
-                recipient=recipient,
+                recipient=None if user_id is None else UserId(user_id),
                 state=state,
                 reason="" if reason is None else reason.value,
+                group=None if group_id is None else GroupId(group_id.hex()),
             )
         )
 
     def hold(self, user_id: str, reason: Reason) -> None:
         """Note why the messages to a user wait, and tell it once for each message and reason."""
+        self.memory.lane(user_id).held = reason
         for state in (SUBMITTED, QUEUED):
             for message in self.unit.outgoing.next_in(lane_of(user_id), state, limit=HELD_AT_ONCE_MAX):
                 if message.reason != reason.value:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee.content import ContentKind, ReadCopy, encode_read_copy
 from e2ee.errors import InvalidArgument
-from e2ee.events import DirectMessage, unpack_event
+from e2ee.events import DirectMessage, GroupMessage, unpack_event
 from e2ee.ids import parse_user_id
 from e2ee.limits import CONTENT_SIZE_MAX, READ_COPY_MESSAGES_MAX
 
 from . import receipts
 from .contents import encode_unpadded
+from .groups.sending import queue_group_message
+from .groups.state import require_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from .step import Step
 
-__all__ = ["mark_read", "queue_message"]
+__all__ = ["mark_read", "queue_message", "queue_to_group"]
 
 _INBOX_PAGE: Final = 64  # events looked through at once, for a message that is marked as read by its id
 
@@ -36,7 +38,13 @@ def queue_message(step: Step, to: str, content: str | bytes) -> bytes:
     return message.message_id
 
 
-def mark_read(step: Step, messages: Sequence[DirectMessage | MessageId]) -> None:
+def queue_to_group(step: Step, group: str, content: str | bytes) -> bytes:
+    """Queue a message to a group; return its id, 16 bytes. Our own other devices are of the group like any other."""
+    kind = ContentKind.TEXT if isinstance(content, str) else ContentKind.DATA
+    return queue_group_message(step, require_group(step, group), kind, _body(content))
+
+
+def mark_read(step: Step, messages: Sequence[DirectMessage | GroupMessage | MessageId]) -> None:
     """Note that read receipts are due, and tell our other devices."""
     found = _resolved(step.unit, messages)
     receipts.mark_read(step, found)
@@ -66,10 +74,12 @@ def _alone(step: Step) -> bool:
     return step.memory.own_devices_at is not None and not step.unit.devices.of(step.user_id)
 
 
-def _resolved(unit: Unit, wanted: Sequence[DirectMessage | MessageId]) -> list[DirectMessage]:
+def _resolved(
+    unit: Unit, wanted: Sequence[DirectMessage | GroupMessage | MessageId]
+) -> list[DirectMessage | GroupMessage]:
     """The messages themselves; those named by id are looked up in the inbox, from its start."""
-    found = [one for one in wanted if isinstance(one, DirectMessage)]
-    ids = {one for one in wanted if not isinstance(one, DirectMessage)}
+    found = [one for one in wanted if isinstance(one, DirectMessage | GroupMessage)]
+    ids = {one for one in wanted if not isinstance(one, DirectMessage | GroupMessage)}
     after = 0
     while ids:
         page = unit.inbox.after(after, limit=_INBOX_PAGE)
@@ -77,7 +87,7 @@ def _resolved(unit: Unit, wanted: Sequence[DirectMessage | MessageId]) -> list[D
             raise InvalidArgument("a message is marked as read while it is in the inbox, or as the event that it was")
         for one in page:
             event = unpack_event(one.kind, one.body, number=one.number, redelivered=one.deliveries)
-            if isinstance(event, DirectMessage) and event.message_id in ids:
+            if isinstance(event, DirectMessage | GroupMessage) and event.message_id in ids:
                 ids.discard(event.message_id)
                 found.append(event)
         after = page[-1].number

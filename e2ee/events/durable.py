@@ -82,10 +82,10 @@ class OwnRead(DurableEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageState(DurableEvent):
-    """A message of ours came further, for one recipient."""
+    """A message of ours came further: for one recipient, or for all members of a group alike."""
 
     message_id: MessageId
-    recipient: UserId
+    recipient: UserId | None  # None: the group's members, who share what becomes of a message until it is delivered
     state: DeliveryState
     reason: str = ""  # of HELD and FAILED: the text of a `Reason`
     group: GroupId | None = None  # to which it was sent; None: it was sent to the recipient

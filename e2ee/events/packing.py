@@ -94,7 +94,7 @@ _FORMS: Final[dict[str, tuple[type[DurableEvent], tuple[Reader, ...]]]] = {
     "direct_message": (DirectMessage, (user, _device, _message_id, _counter, _counter, *_content, flag)),
     "own_message": (OwnMessage, (user, _device, _message_id, _counter, *_content)),
     "own_read": (OwnRead, (user, _device, items(_message_id, READ_COPY_MESSAGES_MAX, 1))),
-    "message_state": (MessageState, (_message_id, user, _state, _reason, optional(_group_id))),
+    "message_state": (MessageState, (_message_id, optional(user), _state, _reason, optional(_group_id))),
     "identity_changed": (IdentityChanged, (user, _key, _key, flag, _digits, _digits)),
     "message_lost": (MessageLost, (user, _device, _reason, _counter, _correlations)),
     "message_healed": (MessageHealed, (user, _device, _message_id, _correlations)),

@@ -32,6 +32,7 @@ def own_key(step: Step, group_id: bytes) -> LoadedOwnSenderKey:
     loaded = current_key(step, group_id)
     if loaded is None:
         key = OwnSenderKey.create(_random_uuid(step.entropy), entropy=step.entropy)
+        step.unit.distributions.forget_others(group_id, key.chain_id)  # of chains that were erased with everything else
         return step.unit.sender_keys.put_own(group_id, key)
     if loaded.messages >= CHAIN_MESSAGES_MAX or step.now >= loaded.created_at + CHAIN_AGE_MAX_S:
         return rotate(step, loaded)
@@ -63,6 +64,8 @@ def membership_changed(step: Step, before: Membership | None, after: Membership,
     Somebody who could read and may no longer: a new chain. Our own seat gone, or the group: none at all. With
     `rotate_on_join`, somebody new: a new chain too.
     """
+    step.memory.active_groups[entry.group_id] = None
+    step.moved_logs[entry.group_id] = None
     if after.deleted or not after.is_member(step.user_id, step.account.identity.public_key):
         drop_key(step, entry.group_id)
         return

@@ -1,0 +1,131 @@
+"""What the relay answers about a group's messages: stored, refused, and what each refusal leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from e2ee.diagnostics import Reason
+from e2ee.engine.lanes import fail
+from e2ee.engine.memory import REPAIRS_MAX
+from e2ee.engine.receipts import log_oldest_delivered
+from e2ee.engine.step import DELIVERED, SENT, SUBMITTED
+from e2ee.errors import RefusalCode, StoreRolledBack
+from e2ee.events import DeliveryState
+
+from .lane import group_lane, lane_to
+from .log import take_entries
+from .receipts import RECEIPTS_MEMBERS_MAX
+from .sending import again, hold_group
+from .state import membership
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from e2ee.engine.step import Step
+    from e2ee.frames import GroupDevices, GroupSubmitted, SubmitGroup
+
+    from .lane import GroupLane
+
+__all__ = ["take_devices", "take_group_submitted", "take_refusal"]
+
+_MS: Final = 1000.0
+# Refusals that waiting does not change: they cost the message, not the lane.
+_FINAL: Final = (RefusalCode.BLOCKED, RefusalCode.TOO_LARGE, RefusalCode.MALFORMED, RefusalCode.NOT_AUTHORIZED)
+
+
+def take_devices(step: Step, group_id: bytes, reply: GroupDevices) -> None:
+    """Take a group's devices. A list for another state of the log than ours is used all the same.
+
+    What it was wrong about, the submission will be refused for, with the entries that we lack.
+    """
+    lane = lane_to(step.memory, group_id)
+    lane.asking = False
+    step.memory.active_groups[group_id] = None
+    if reply.refusal is not None:
+        _refused(step, group_id, lane, (), reply.refusal, None)
+        return
+    group = membership(step, group_id)
+    if group is not None:
+        lane.learn(reply.members, group.number)
+
+
+def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted) -> None:
+    """Take what became of messages to a group."""
+    lane = lane_to(step.memory, request.group_id)
+    lane.in_flight = False
+    step.memory.active_groups[request.group_id] = None
+    taken = request.messages[: reply.accepted]
+    for submission in taken:
+        _stored(step, request.group_id, submission.envelope_id)
+    if taken:
+        lane.moved()
+        lane.any_devices = False
+    wait_s = None if reply.retry_after_ms is None else reply.retry_after_ms / _MS
+    left = tuple(one.envelope_id for one in request.messages[reply.accepted :])
+    match reply.refusal:
+        case None:
+            pass
+        case RefusalCode.GROUP_CHANGED:
+            again(step, request.group_id)
+            take_entries(step, request.group_id, reply.entries)
+            group = membership(step, request.group_id)
+            _repeat(step, request.group_id, lane, moved=group is not None and group.number > request.log_number)
+        case RefusalCode.DEVICES_CHANGED:
+            again(step, request.group_id)
+            group = membership(step, request.group_id)
+            lane.learn(reply.members, request.log_number if group is None else group.number)
+            _repeat(step, request.group_id, lane, moved=True)
+        case code:
+            _refused(step, request.group_id, lane, left[:1], code, wait_s)
+
+
+def take_refusal(step: Step, group_id: bytes, envelope_ids: Sequence[bytes], code: int, wait_s: float | None) -> None:
+    """A request about the group was refused as a whole."""
+    lane = lane_to(step.memory, group_id)
+    lane.in_flight = lane.asking = False
+    step.memory.active_groups[group_id] = None
+    _refused(step, group_id, lane, envelope_ids[:1], code, wait_s)
+
+
+def _repeat(step: Step, group_id: bytes, lane: GroupLane, *, moved: bool) -> None:
+    """Count a refusal that is to be repaired. After three in a row the message goes to whatever devices there are."""
+    lane.repairs += 1
+    if lane.repairs >= REPAIRS_MAX:
+        lane.any_devices = True
+    if not moved or lane.repairs > REPAIRS_MAX:
+        lane.wait(step.now)
+        hold_group(step, group_id, Reason.GROUP_CHANGED)
+
+
+def _stored(step: Step, group_id: bytes, envelope_id: bytes) -> None:
+    """The relay has stored a message for every device of the group."""
+    row = step.unit.envelopes.get(envelope_id)
+    if row is None:
+        return
+    step.unit.envelopes.delete(envelope_id)
+    message = step.unit.outgoing.get(row.message_id)
+    if message is None or message.state != SUBMITTED:
+        return
+    group = membership(step, group_id)
+    small = group is not None and len(group.members) <= RECEIPTS_MEMBERS_MAX
+    # In a large group nobody confirms deliveries: the message is kept as if it were delivered, for a read mark.
+    step.unit.outgoing.set_state(message.message_id, SENT if small else DELIVERED)
+    step.state(message, DeliveryState.SENT)
+    log_oldest_delivered(step, group_lane(group_id))
+
+
+def _refused(
+    step: Step, group_id: bytes, lane: GroupLane, refused: Sequence[bytes], code: int, wait_s: float | None
+) -> None:
+    if code == RefusalCode.ROLLED_BACK:
+        raise StoreRolledBack("the relay has seen other envelopes under a number of this device")
+    if code in _FINAL:
+        for envelope_id in refused:
+            row = step.unit.envelopes.get(envelope_id)
+            message = None if row is None else step.unit.outgoing.get(row.message_id)
+            if message is not None:
+                fail(step, message, Reason.of_refusal(RefusalCode(code)))
+        return
+    lane.wait(step.now, wait_s)
+    known = code in RefusalCode.__members__.values()
+    hold_group(step, group_id, Reason.of_refusal(RefusalCode(code) if known else code))

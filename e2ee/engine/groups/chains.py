@@ -1,0 +1,123 @@
+"""Chains of other devices: taken when they come in a pairwise session, asked for when a message comes without."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from e2ee.content import ContentKind
+from e2ee.engine.receipts import KEY_DUE, due
+from e2ee.errors import MalformedFrame
+from e2ee.group_content import KeyRequest, decode_key_request, decode_sender_key, encode_body
+from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
+from ratchet.messages import DistributionMessage
+
+from .keys import current_key
+from .lane import group_lane, lane_to
+from .state import membership
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from e2ee.content import Content
+    from e2ee.engine.step import Step
+    from e2ee.groups import Membership
+
+__all__ = ["ask_for", "identity_of", "key_name", "log_name", "take_key", "take_key_request"]
+
+REQUEST_INTERVAL_S: Final = 600.0  # seconds between two requests for one chain, while messages of it come
+ANSWER_INTERVAL_S: Final = 60.0  # seconds between two answers to one device
+DISTRIBUTIONS_PER_DEVICE_MAX: Final = 4  # distribution ids of one device in one group: one, and what it lost
+
+
+def key_name(group_id: bytes, user_id: str, device_id: int, distribution_id: UUID, chain_id: int) -> bytes:
+    """What a message that waits for a chain waits for."""
+    where = device_id.to_bytes(1, "big") + distribution_id.bytes + chain_id.to_bytes(4, "big")
+    return b"chain:" + group_id + where + user_id.encode()
+
+
+def log_name(group_id: bytes) -> bytes:
+    """What a message that is ahead of the log waits for."""
+    return b"log:" + group_id
+
+
+def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> None:
+    """Ask a device for its chain, unless it was asked lately."""
+    asked = step.memory.key_requests.get(name)
+    if asked is not None and step.now < asked + REQUEST_INTERVAL_S:
+        return
+    step.memory.key_requests[name] = step.now
+    step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
+
+
+def take_key(step: Step, content: Content) -> bytes | None:
+    """Take a chain that a member has given us; return what its messages wait for. None: it is of no use.
+
+    Raises MalformedFrame.
+    """
+    body = decode_sender_key(content.body)
+    sender, device = content.sender_user_id, content.sender_device_id
+    try:
+        message = DistributionMessage.parse(body.distribution)
+    except (MalformedMessage, UnsupportedVersion) as cause:
+        raise MalformedFrame("not a distribution message") from cause
+    if _group_of_member(step, body.group_id, sender) is None:
+        return None  # of a stranger to the group; a member whom we learn of later is asked for it then
+    if step.unit.erased_chains.contains(sender, device, message.distribution_id, message.chain_id):
+        return None
+    loaded = step.unit.sender_keys.load_peer(sender, device, message.distribution_id)
+    if loaded is None:
+        _make_room(step, body.group_id, sender, device)
+        step.unit.sender_keys.add_peer(
+            sender, device, body.group_id, PeerSenderKey.from_distribution_message(body.distribution)
+        )
+    elif loaded.group_id != body.group_id:
+        raise MalformedFrame("the distribution id is another group's")
+    else:
+        loaded.key.add_distribution_message(body.distribution)
+        step.unit.sender_keys.save_peer(loaded)
+    due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
+    return key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
+
+
+def _make_room(step: Step, group_id: bytes, user_id: str, device_id: int) -> None:
+    """Let a device have few distribution ids in a group: it needs one, and another whenever it lost its store."""
+    known = step.unit.sender_keys.distributions_of(group_id, user_id, device_id)
+    for distribution_id in known[: max(0, len(known) + 1 - DISTRIBUTIONS_PER_DEVICE_MAX)]:
+        step.unit.sender_keys.delete_peer(user_id, device_id, distribution_id)
+
+
+def identity_of(step: Step, user_id: str) -> bytes | None:
+    """The identity key that a user's sessions have, and so its chains; None: it has not shown any."""
+    if user_id == step.user_id:
+        return step.account.identity.public_key
+    record = step.unit.identities.current(user_id)
+    return None if record is None else record.identity_key
+
+
+def _group_of_member(step: Step, group_id: bytes, user_id: str) -> Membership | None:
+    """The group, if the user is a member now under the identity key that its sessions have."""
+    group, identity_key = membership(step, group_id), identity_of(step, user_id)
+    if group is None or identity_key is None or not group.is_member(user_id, identity_key):
+        return None
+    return group
+
+
+def take_key_request(step: Step, content: Content) -> None:
+    """Let a member have our chain as it stands then, if it is the one asked for. Raises MalformedFrame.
+
+    What was sent before that position the key does not open: the asking device then asks for the messages.
+    """
+    request = decode_key_request(content.body)
+    if request.device_id != step.account.device_id:
+        return
+    sender = content.sender_user_id
+    group, loaded = _group_of_member(step, request.group_id, sender), current_key(step, request.group_id)
+    if group is None or loaded is None or loaded.key.chain_id != request.chain_id:
+        return
+    who = (request.group_id, sender, content.sender_device_id)
+    answered = step.memory.key_answers.get(who)
+    if answered is not None and step.now < answered + ANSWER_INTERVAL_S:
+        return
+    step.memory.key_answers[who] = step.now
+    lane_to(step.memory, request.group_id).requested.add(sender)
+    step.memory.active_groups[request.group_id] = None

@@ -1,0 +1,60 @@
+"""The lane to one group: what the engine remembers of it during one connection, and its names in the store."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from e2ee.engine.memory import Lane
+
+if TYPE_CHECKING:
+    from e2ee.engine.memory import Memory
+    from e2ee.frames import MemberDevices
+
+__all__ = ["GroupLane", "group_lane", "group_of", "lane_to"]
+
+_LANE: Final = "group:"
+_ID_DIGITS: Final = 64
+
+
+@dataclass(slots=True)
+class GroupLane(Lane):
+    """Submissions to one group, and the sender key on its way to those who have not got it."""
+
+    devices: tuple[MemberDevices, ...] | None = None  # as the relay told them last; None: ask
+    told_at: int = -1  # the number of the log entry that they were told for
+    any_devices: bool = False  # the list has changed too often: the next message goes to whatever devices there are
+    planned: int | None = None  # the chain that *to_key* was made for; None: who lacks it is not known
+    without_session: deque[tuple[str, tuple[int, ...]]] = field(default_factory=deque)  # user, devices
+    bundles: set[bytes] = field(default_factory=set)  # ids of requests for them without an answer
+    to_key: deque[str] = field(default_factory=deque)  # users that lack the key
+    requested: set[str] = field(default_factory=set)  # users who have asked for it
+    keying: set[str] = field(default_factory=set)  # users whom it is on its way to
+
+    def learn(self, devices: tuple[MemberDevices, ...], number: int) -> None:
+        """Take the relay's list, told when the log ended with entry *number*: it is a hint, like any other."""
+        self.devices, self.told_at = devices, number
+        self.replan()
+
+    def replan(self) -> None:
+        """Look again who lacks the key."""
+        self.planned = None
+        self.to_key.clear()
+        self.without_session.clear()
+
+
+def lane_to(memory: Memory, group_id: bytes) -> GroupLane:
+    """The lane to a group on this connection."""
+    return memory.group_lanes.setdefault(group_id, GroupLane())
+
+
+def group_lane(group_id: bytes) -> str:
+    """The store's name for the lane to a group, and for the conversation in it."""
+    return _LANE + group_id.hex()
+
+
+def group_of(lane: str) -> bytes | None:
+    """Undo `group_lane`; None for another lane."""
+    digits = lane[len(_LANE) :]
+    return bytes.fromhex(digits) if lane.startswith(_LANE) and len(digits) == _ID_DIGITS else None
