@@ -1,23 +1,27 @@
 """A disk that remembers what was written and what was synced, and shows what a power cut could leave.
 
 SIGKILL leaves the operating system's cache intact, so it cannot show a missing sync. Here SQLite writes through a
-VFS that logs each write, truncation, deletion and sync. `Disk.after_cut` then makes the files as they may be when
-the power fails at any point of the log: of what was not synced, any part may be missing, any sector torn.
+VFS that logs each write, truncation, deletion and sync; what goes past SQLite (the renaming of a new store) is logged
+by `watched`. `Disk.after_cut` then makes the files as they may be when the power fails at any point of the log: of
+what was not synced, any part may be missing, any sector torn; a name that was not synced may be the old one.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
 
 import apsw
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 SECTOR: Final = 512  # bytes that a disk writes as a whole
 VFS_NAME: Final = "torn disk"
@@ -27,16 +31,18 @@ VFS_NAME: Final = "torn disk"
 class Operation:
     """One thing done to one file."""
 
-    kind: str  # write, truncate, sync, delete
+    kind: str  # write, truncate, sync, delete; rename, which the sync of the folder ("") makes last
     name: str  # of the file, without its folder
     offset: int = 0  # of a write; the new size of a truncation
     data: bytes = field(default=b"", repr=False)
+    to: str = ""  # of a rename
 
 
 class Disk:
     """The log of one folder, from files that were there and synced."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.before = {path.name: path.read_bytes() for path in folder.iterdir()}
         self.log: list[Operation] = []
 
@@ -48,17 +54,25 @@ class Disk:
         """
         synced = {name: bytearray(content) for name, content in self.before.items()}
         waiting: dict[str, list[Operation]] = {}
+        renamed: list[Operation] = []
         for operation in self.log[:position]:
             if operation.kind == "delete":  # a folder's entries are taken to be written at once
                 synced.pop(operation.name, None)
                 waiting.pop(operation.name, None)
+            elif operation.kind == "rename":
+                renamed.append(operation)
+            elif operation.kind == "sync" and not operation.name:
+                _rename(synced, waiting, renamed)
+                renamed.clear()
             elif operation.kind == "sync":
-                _apply(synced, waiting.pop(operation.name, []))
+                _apply(synced, waiting.pop(operation.name, []), operation.name)
             else:
                 waiting.setdefault(operation.name, []).append(operation)
                 synced.setdefault(operation.name, bytearray())
-        for operations in waiting.values():
-            _apply(synced, _surviving(operations, how, dice))
+        if how == "kept" or (how == "torn" and dice.random() < 0.5):
+            _rename(synced, waiting, renamed)
+        for name, operations in waiting.items():
+            _apply(synced, _surviving(operations, how, dice), name)
         return {name: bytes(content) for name, content in synced.items()}
 
 
@@ -72,15 +86,61 @@ def _surviving(operations: Sequence[Operation], how: str, dice: random.Random) -
                 yield operation
 
 
-def _apply(files: dict[str, bytearray], operations: Sequence[Operation] | Iterator[Operation]) -> None:
+def _rename(synced: dict[str, bytearray], waiting: dict[str, list[Operation]], renamed: list[Operation]) -> None:
+    for operation in renamed:
+        synced[operation.to] = synced.pop(operation.name, bytearray())
+        waiting[operation.to] = waiting.pop(operation.name, [])
+
+
+def _apply(files: dict[str, bytearray], operations: Iterable[Operation], name: str) -> None:
     for operation in operations:
-        content = files.setdefault(operation.name, bytearray())
+        content = files.setdefault(name, bytearray())  # which may have had another name then
         if operation.kind == "truncate":
             del content[operation.offset :]
             content.extend(bytes(operation.offset - len(content)))
         else:
             content.extend(bytes(max(0, operation.offset - len(content))))
             content[operation.offset : operation.offset + len(operation.data)] = operation.data
+
+
+@contextmanager
+def watched(disk: Disk) -> Iterator[None]:
+    """Log what goes past SQLite too: files renamed and removed by name, and the syncing of the folder."""
+    replace, unlink, open_, fsync = os.replace, os.unlink, os.open, os.fsync
+    folders: set[int] = set()
+
+    def ours(path: object) -> bool:
+        return isinstance(path, str | Path) and Path(path).parent == disk.folder
+
+    def logged_replace(source: Path, target: Path, **options: Any) -> None:  # noqa: ANN401 - the system's, as below
+        if ours(source):
+            disk.log.append(Operation("rename", Path(source).name, to=Path(target).name))
+        replace(source, target, **options)
+
+    def logged_unlink(path: Path, **options: Any) -> None:  # noqa: ANN401
+        unlink(path, **options)
+        if ours(path):
+            disk.log.append(Operation("delete", Path(path).name))
+
+    def logged_open(path: Path, *arguments: Any, **options: Any) -> int:  # noqa: ANN401
+        descriptor = open_(path, *arguments, **options)
+        folders.discard(descriptor)
+        if path == disk.folder:
+            folders.add(descriptor)
+        return descriptor
+
+    def logged_fsync(descriptor: int) -> None:
+        fsync(descriptor)
+        if descriptor in folders:
+            disk.log.append(Operation("sync", ""))
+
+    with (
+        patch.object(os, "replace", logged_replace),
+        patch.object(os, "unlink", logged_unlink),
+        patch.object(os, "open", logged_open),
+        patch.object(os, "fsync", logged_fsync),
+    ):
+        yield
 
 
 class _File(apsw.VFSFile):
