@@ -26,6 +26,7 @@ from .limits import (
 )
 
 __all__ = [
+    "SENT_AGAIN",
     "Content",
     "ContentKind",
     "Destination",
@@ -69,6 +70,10 @@ class ContentKind(IntEnum):
     SENDER_KEY = 8  # a distribution message
     KEY_REQUEST = 9
     KEY_ACK = 10
+
+
+# What a device that could not open it may ask for again. The rest is control messages.
+SENT_AGAIN: Final = (ContentKind.TEXT, ContentKind.DATA, ContentKind.SENT_COPY)
 
 
 @dataclass(frozen=True, slots=True)

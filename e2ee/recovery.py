@@ -15,6 +15,7 @@ __all__ = [
     "HEALS_PER_HOUR_MAX",
     "HEAL_DELAY_MAX_S",
     "HEAL_DELAY_MIN_S",
+    "HEAL_ROW_AGE_S",
     "REQUESTS_MAX",
     "RESENDS_MAX",
     "RESEND_SIZE_MAX",
@@ -31,6 +32,7 @@ HEAL_DELAY_MAX_S: Final = 6 * 3600.0  # seconds; doubled until then: a peer in a
 HEALS_PER_HOUR_MAX: Final = 60  # of one account: each costs a handshake, and a prekey of somebody
 STRANGER_HEALS_PER_HOUR_MAX: Final = 5  # in all, of users without an identity on record: anybody can be one
 BUDGET_RETRY_S: Final = 300.0  # seconds until the hour's budget is looked at again
+HEAL_ROW_AGE_S: Final = 14 * 24 * 3600.0  # seconds that a row is kept after its time: as long as what it was for
 REQUESTS_MAX: Final = 5  # times that one envelope is asked for; then it waits for its age limit
 RESENDS_MAX: Final = 3  # times that a message is sent again to one device
 RESEND_SIZE_MAX: Final = 4 * 1024 * 1024  # bytes of content sent again for one request; what is left is asked for again

@@ -162,6 +162,7 @@ _DELETE_HEAL: Final = Statement("heals", "DELETE FROM heals WHERE user_id = ? AN
 _UNPROVEN: Final = Statement(
     "heals", "SELECT user_id, device_id, next_allowed_at, delay_s FROM heals WHERE delay_s > 0"
 )
+_FORGET_HEAL_ROWS: Final = Statement("heals", "DELETE FROM heals WHERE next_allowed_at < ?")
 _LOG_HEAL: Final = Statement("heal_log", "INSERT INTO heal_log (number, healed_at, stranger) VALUES (?, ?, ?)")
 _COUNT_HEALS: Final = Statement("heal_log", "SELECT COUNT(*) FROM heal_log WHERE healed_at > ? AND stranger >= ?")
 _FORGET_HEALS: Final = Statement("heal_log", "DELETE FROM heal_log WHERE healed_at <= ?")
@@ -190,6 +191,10 @@ class Heals:
     def delete(self, user_id: str, device_id: int) -> None:
         """Forget a device that is no more."""
         self._work.change(_DELETE_HEAL, (user_id, device_id))
+
+    def forget(self, age_s: float) -> None:
+        """Forget devices that may have been healed for longer than that and were not."""
+        self._work.change(_FORGET_HEAL_ROWS, (self._work.now - age_s,))
 
     def log(self, *, stranger: bool) -> None:
         """Count a heal, of a device of a known user or of a stranger."""

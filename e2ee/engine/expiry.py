@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import ContentKind, decode_content
+from e2ee.content import SENT_AGAIN, content_kind
 from e2ee.events import DeliveryState
+from e2ee.recovery import HEAL_ROW_AGE_S
 
 from .losses import expire_pending
 from .step import DELIVERED
@@ -28,6 +29,7 @@ def expire(step: Step) -> None:
     """Take out what is too old, and tell of messages that never arrived."""
     step.memory.expiry_at = step.now + EXPIRY_INTERVAL_S
     expire_pending(step)
+    step.unit.heals.forget(HEAL_ROW_AGE_S)
     for message_id in step.unit.outgoing.older_than(MESSAGE_AGE_MAX_S):
         message = step.unit.outgoing.get(message_id)
         if message is None:
@@ -37,5 +39,5 @@ def expire(step: Step) -> None:
         for row in step.unit.envelopes.of_message(message_id):
             step.unit.envelopes.delete(row.envelope_id)
         step.unit.outgoing.take_out(message_id)
-        if decode_content(message.content).kind != ContentKind.RECEIPT:
+        if content_kind(message.content) in SENT_AGAIN:
             step.unit.send_log.add(message_id, message.lane, message.content)

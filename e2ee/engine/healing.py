@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["heal_refused", "next_heal_at", "note_opened", "note_parked", "pump_heals", "resume_heals", "take_heal"]
 
 ASKING_MAX: Final = 8  # bundles for heals under way: the connection has other requests too
+ASK_PAUSE_S: Final = 2.0  # seconds between two requests on a session that works
 ASK_AGAIN_S: Final = 30.0  # seconds until a bundle is asked for again that the relay did not give
 # Somebody decides about these; a new ratchet would not help.
 _NOT_HEALED: Final = frozenset({Reason.IDENTITY_CHANGED.value, Reason.IDENTITY_UNVERIFIED.value})
@@ -56,9 +57,9 @@ def note_opened(step: Step, device: DeviceName, session: Session) -> None:
     if healed_at is not None and device not in step.proven and session.started_at >= int(healed_at):
         step.proven.add(device)
         _save(step, device, _schedule(step, device).after_opening(step.now))
-    if device in healing.parked:
+    if device in healing.parked and device not in healing.opens:
         healing.opens.add(device)
-        healing.wanted.setdefault(device, step.now)
+        healing.wanted[device] = step.now  # what waited for a heal need not wait for it any more
 
 
 # The connection.
@@ -76,14 +77,16 @@ def resume_heals(step: Step) -> None:
 
 
 def next_heal_at(memory: Memory) -> float | None:
-    """When a device is to be seen to; None: there is none."""
+    """When a device is to be seen to; None: there is none, or replies are waited for."""
+    if not memory.ready or len(memory.healing.asking) >= ASKING_MAX:
+        return None
     return memory.healing.due_at()
 
 
 def pump_heals(step: Step) -> None:
     """See to the devices that are due, as far as the limits allow."""
     healing = step.memory.healing
-    if not step.memory.online:
+    if not (step.memory.online and step.memory.ready):
         return
     for device, due_at in list(healing.wanted.items()):
         if len(healing.asking) >= ASKING_MAX:
@@ -100,6 +103,16 @@ def _see_to(step: Step, device: DeviceName) -> None:
         if not step.unit.pending.from_device(*device):
             healing.parked.discard(device)
         return
+    session = step.sessions.get(*device)
+    works = device in healing.opens and session is not None and session.can_encrypt
+    fresh = [row for row in rows if row.requests == 0]
+    if works and fresh and session is not None:
+        # On their way while the session was renewed: no new ratchet is needed, and no pause of a heal.
+        at = healing.asked_at.get(device, 0.0) + ASK_PAUSE_S
+        healing.wanted[device] = at
+        if at <= step.now:
+            _ask(step, device, session, fresh)
+        return
     schedule = _schedule(step, device)
     allowed_at = _allowed_at(step, device, schedule)
     if allowed_at > step.now:
@@ -109,10 +122,10 @@ def _see_to(step: Step, device: DeviceName) -> None:
             healing.paused.add(device)
             step.tell(HealingPaused(UserId(device[0]), device[1], allowed_at))
         return
-    session = step.sessions.get(*device)
-    if device in healing.opens and session is not None and session.can_encrypt:
-        _ask(step, device, session, rows, stranger=_is_stranger(step, device))
-    elif any(row.requests == 0 for row in rows):
+    if works and session is not None:
+        _count(step, device, stranger=_is_stranger(step, device))
+        _ask(step, device, session, rows)
+    elif fresh:
         request_id = step.entropy(REQUEST_ID_SIZE)
         healing.asking[request_id] = device
         step.requests.append(GetBundles(0, 0, request_id, (WantedDevices(device[0], (device[1],)),)))
@@ -146,12 +159,13 @@ def take_heal(step: Step, request: GetBundles, reply: Bundles) -> bool:
         if rows and known and answer.identity_key and bundle and accepted(step, answer, answer.identity_key):
             session = _renewed(step, device, bundle, answer.identity_key)
     if session is not None:
-        _ask(step, device, session, rows, stranger=stranger)
+        _count(step, device, stranger=stranger)
+        _ask(step, device, session, rows)
+        healing.unproven[device] = step.now
         step.tally.heals += 1
         return True
-    schedule = _schedule(step, device).after_heal(step.now)
-    _save(step, device, schedule)
-    healing.wanted[device] = schedule.next_allowed_at
+    # In vain, but counted: the relay could make up names without end.
+    healing.wanted[device] = _count(step, device, stranger=stranger).next_allowed_at
     return True
 
 
@@ -187,18 +201,23 @@ def _renewed(step: Step, device: DeviceName, bundle: DeviceBundle, identity_key:
     return session
 
 
-def _ask(step: Step, device: DeviceName, session: Session, rows: list[PendingMessage], *, stranger: bool) -> None:
-    """Ask for what was parked, and count it: with a fresh ratchet, as its first message, or on one that opens."""
+def _ask(step: Step, device: DeviceName, session: Session, rows: list[PendingMessage]) -> None:
+    """Ask for what was parked: with a fresh ratchet, as its first message, or on one that opens."""
     body = encode_retry_request(RetryRequest(tuple(row.envelope_id for row in rows)))
     send_control(step, device, session, ContentKind.RETRY_REQUEST, body)
     step.unit.pending.asked(rows)
+    healing = step.memory.healing
+    healing.asked_at[device] = step.now
+    healing.paused.discard(device)
+    healing.wanted.pop(device, None)
+
+
+def _count(step: Step, device: DeviceName, *, stranger: bool) -> HealSchedule:
+    """Count a heal, made or in vain; return when the next may be."""
     step.unit.heals.log(stranger=stranger)
     schedule = _schedule(step, device).after_heal(step.now)
     _save(step, device, schedule)
-    healing = step.memory.healing
-    healing.unproven[device] = step.now
-    healing.paused.discard(device)
-    healing.wanted.pop(device, None)
+    return schedule
 
 
 # Rows.
@@ -214,11 +233,13 @@ def _save(step: Step, device: DeviceName, schedule: HealSchedule) -> None:
 
 
 def _allowed_at(step: Step, device: DeviceName, schedule: HealSchedule) -> float:
+    asking = step.memory.healing.asking.values()
     return heal_allowed_at(
         schedule,
         step.now,
-        heals=step.unit.heals.in_last_hour(),
-        stranger_heals=step.unit.heals.in_last_hour(strangers_only=True),
+        heals=step.unit.heals.in_last_hour() + len(asking),
+        stranger_heals=step.unit.heals.in_last_hour(strangers_only=True)
+        + sum(_is_stranger(step, one) for one in asking),
         stranger=_is_stranger(step, device),
     )
 

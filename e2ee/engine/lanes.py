@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import ContentKind, content_kind
+from e2ee.content import SENT_AGAIN, content_kind
 from e2ee.diagnostics import Reason
 from e2ee.events import DeliveryState
 from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
@@ -32,8 +32,6 @@ __all__ = ["ROWS_MAX", "fail", "pump", "submissions"]
 FRAME_ROOM: Final = FRAME_SIZE_MAX - 8 * 1024  # bytes for envelopes in one Submit: the rest is names and numbers
 ENVELOPE_OVERHEAD: Final = 4 * 1024  # bytes at most around a content: handshake, post-quantum chunk, header, ids
 ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of one lane; no frame makes more
-# What a device that could not open it may ask for again; the rest is control messages, and answered for anew.
-_SENT_AGAIN: Final = (ContentKind.TEXT, ContentKind.DATA, ContentKind.SENT_COPY)
 
 
 def pump(step: Step, user_id: str) -> None:
@@ -136,7 +134,7 @@ def _encrypt(
                 submission_number=number,
             )
         )
-    carried = message.message_id if content_kind(message.content) in _SENT_AGAIN else None
+    carried = message.message_id if content_kind(message.content) in SENT_AGAIN else None
     for row in rows:
         step.unit.envelopes.add(row)
         step.unit.sent_envelopes.add(row.envelope_id, user_id, carried)

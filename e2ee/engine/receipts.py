@@ -65,8 +65,9 @@ def due_again(step: Step, user_id: str, device_id: int) -> None:
     if not step.options.receipts or user_id == step.user_id:
         return
     received = step.unit.conversations.received(conversation_with(user_id), user_id, device_id)
+    waiting = {row.conversation_number for row in step.unit.receipts.due(user_id, device_id, limit=RECEIPTS_MAX)}
     for number in range(max(1, received.highest - RECEIPTS_MAX + 1), received.highest + 1):
-        if not any(first <= number <= last for first, last in received.gaps):
+        if number not in waiting and not any(first <= number <= last for first, last in received.gaps):
             due(step, user_id, device_id, number, DELIVERED_DUE)
 
 
