@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -135,14 +136,20 @@ async def test_everything_that_an_old_copy_of_a_session_does_not_open_arrives_on
             await bob.delivered(await bob.send("alice", "it works again"))
 
 
+def keep_copy(copies: dict[str, Session], user: str, peer: str, store: ClientStore) -> None:
+    copies[user] = copy_session(store, peer)
+
+
+def use_copy(copies: dict[str, Session], user: str, peer: str, store: ClientStore) -> None:
+    put_back(store, peer, copies[user])
+
+
 async def test_both_sides_may_heal_at_once(tmp_path: Path) -> None:
     async with asyncio.timeout(LIMIT_S), Talk(tmp_path) as talk:
         await talk.start()
         copies: dict[str, Session] = {}
         for user, peer in (("alice", "bob"), ("bob", "alice")):
-            await talk.damage(
-                user, lambda store, user=user, peer=peer: copies.update({user: copy_session(store, peer)})
-            )
+            await talk.damage(user, partial(keep_copy, copies, user, peer))
         async with talk.client("alice") as alice, talk.client("bob") as bob:
             for number in range(2):
                 await bob.delivered(await bob.send("alice", f"{number}"))
@@ -150,7 +157,7 @@ async def test_both_sides_may_heal_at_once(tmp_path: Path) -> None:
             assert [await alice.text(), await alice.text()] == ["0", "1"]
             assert [await bob.text(), await bob.text()] == ["0", "1"]
         for user, peer in (("alice", "bob"), ("bob", "alice")):
-            await talk.damage(user, lambda store, user=user, peer=peer: put_back(store, peer, copies[user]))
+            await talk.damage(user, partial(use_copy, copies, user, peer))
         async with talk.client("alice") as alice, talk.client("bob") as bob:
             await asyncio.gather(alice.send("bob", "from alice"), bob.send("alice", "from bob"))
             assert [*await asyncio.gather(alice.text(), bob.text())] == ["from bob", "from alice"]
