@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from e2ee.events import MessagesMissing
-from e2ee.ids import UserId
+from e2ee.ids import GroupId, UserId
 from e2ee.limits import GAPS_TOLD_MAX
 from e2ee.recovery import GAP_AGE_S
+
+from .groups.lane import group_of
 
 if TYPE_CHECKING:
     from store import Received
@@ -67,7 +69,9 @@ def tell_missing(step: Step) -> None:
     for conversation, user_id, device_id, received in step.unit.conversations.open_gaps(GAP_AGE_S):
         missing = tuple(gap for gap in received.gaps if received.told < gap[0] <= received.watched)
         if missing:
-            step.keep(MessagesMissing(sender=UserId(user_id), sender_device=device_id, numbers=missing))
+            group_id = group_of(conversation.decode())
+            group = None if group_id is None else GroupId(group_id.hex())
+            step.keep(MessagesMissing(sender=UserId(user_id), sender_device=device_id, numbers=missing, group=group))
         told = replace(received, told=received.watched, gaps_since=None)
         step.unit.conversations.save_received(conversation, user_id, device_id, _on_the_clock(told, step.now))
     find_gaps(step)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2ee.engine.groups.lane import group_lane
 from e2ee.engine.numbers import take_numbers
 from e2ee.events import DirectMessage, MessagesMissing
 from e2ee.recovery import GAP_AGE_S
@@ -103,6 +104,17 @@ def test_nothing_is_missing_before_the_mailbox_was_drained(world: World, alice: 
     act_now(world)
     assert bob.of(MessagesMissing) == []
     assert [message.text for message in bob.of(DirectMessage)] == ["1", "3", "2"]
+
+
+def test_what_is_missing_of_a_group_s_messages_names_the_group(world: World, alice: Device, bob: Device) -> None:
+    with bob.store.begin() as unit:
+        gaps = Received(5, ((2, 3),), world.clock.now, watched=5)
+        unit.conversations.save_received(group_lane(b"g" * 32).encode(), alice.name[0], 1, gaps)
+    bob.restart()
+    bob.connect()
+    act_now(world)
+    (missing,) = later(world, bob, GAP_AGE_S)
+    assert (missing.group, missing.numbers) == ((b"g" * 32).hex(), ((2, 3),))
 
 
 @pytest.mark.parametrize("now", [10.0, 1000.0])
