@@ -88,7 +88,7 @@ def lives(url: Callable[[], str], step: int, live: Callable[[str, Life], None]) 
         assert number < CALLS_MAX
 
 
-SOME: Final = pytest.param(23, id="some calls")
+SOME: Final = pytest.param(47, id="some calls")
 EVERY: Final = (SOME, pytest.param(1, id="every call", marks=pytest.mark.slow))
 EVERY_THIRD: Final = (SOME, pytest.param(3, id="every third call", marks=pytest.mark.slow))
 
