@@ -12,6 +12,7 @@ from ratchet import IdentityKeyPair
 from ratchet.labels import SIGN_LOGIN
 from ratchet.limits import REGISTRATION_ID_MAX
 
+from .groups.members import tell_seats_lost
 from .lanes import ROWS_MAX
 from .memory import NewIdentity
 from .step import QUEUED, SUBMITTED, user_of
@@ -90,6 +91,7 @@ def take_identity(step: Step) -> None:
     new = step.memory.new_identity
     if new is None:
         raise ConnectionEnded("the relay replaced an identity that was not asked for on this connection")
+    tell_seats_lost(step)
     step.unit.account.replace_identity(new.identity, new.registration_id)
     step.unit.prekeys.delete_all()
     step.sessions.forget_all()

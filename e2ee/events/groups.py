@@ -124,7 +124,10 @@ class GroupRoleChanged(GroupEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupOperationFailed(GroupEvent):
-    """What we wanted of a group, whose outcome was unknown after a timeout, has not happened."""
+    """What we wanted of a group, whose outcome was unknown after a timeout, has not happened.
+
+    Its ``group`` is empty if no group was found under the name.
+    """
 
     operation: str  # create, join, leave …
     reason: str

@@ -74,6 +74,11 @@ def _group_id(value: object) -> GroupId:
     return GroupId(found)
 
 
+def _known_group_id(value: object) -> GroupId:
+    """A group id, or nothing: no group was found under the name."""
+    return GroupId("") if value == "" else _group_id(value)
+
+
 def _state(value: object) -> DeliveryState:
     try:
         return DeliveryState(integer(255)(value))
@@ -111,7 +116,7 @@ _FORMS: Final[dict[str, tuple[type[DurableEvent], tuple[Reader, ...]]]] = {
     "group_member_left": (GroupMemberLeft, (*_group, user, user)),
     "group_member_rekeyed": (GroupMemberRekeyed, (*_group, user, user)),
     "group_role_changed": (GroupRoleChanged, (*_group, user, user, flag)),
-    "group_operation_failed": (GroupOperationFailed, (*_group, _reason, _reason)),
+    "group_operation_failed": (GroupOperationFailed, (_known_group_id, _group[1], _reason, _reason)),
     "group_forked": (GroupForked, (*_group, _counter, octets(GROUP_ENTRY_SIZE_MAX), octets(GROUP_ENTRY_SIZE_MAX))),
 }
 _KINDS: Final = {kind: name for name, (kind, _) in _FORMS.items()}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from e2ee.engine.identities import shows, undecided
+from e2ee.events import GroupLeft
 from e2ee.trust import Direction, Verdict
+from store import Full
 
 if TYPE_CHECKING:
     from e2ee.engine.step import Step
     from e2ee.groups import Membership
     from e2ee.ids import UserId
 
-__all__ = ["usable_members"]
+__all__ = ["tell_seats_lost", "usable_members"]
 
 
 def usable_members(step: Step, group: Membership) -> frozenset[UserId]:
@@ -31,3 +34,13 @@ def _is_usable(step: Step, name: UserId, identity_key: bytes) -> bool:
     if shows(step, name, identity_key, Direction.SENDING) is not Verdict.USE:
         return False
     return not undecided(step.unit.identities.history(name))
+
+
+def tell_seats_lost(step: Step) -> None:
+    """Tell that we are out of every group, before our identity key is another one: seats belong to keys."""
+    key = step.account.identity.public_key
+    for group in step.groups.all():
+        now = group.membership
+        if now.is_member(step.user_id, key) and not now.deleted:
+            with suppress(Full):  # what has happened has happened, whether or not it can be told
+                step.keep(GroupLeft(group=now.id, name=now.name, by=step.user_id))

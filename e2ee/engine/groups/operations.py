@@ -94,9 +94,13 @@ def group_work_at(groups: GroupsMemory) -> Iterator[float]:
 def pump_groups(step: Step) -> None:
     """Bring operations and questions forward."""
     groups = step.memory.groups
-    if groups.operating:
+    left = OPERATIONS_MAX + 1
+    while groups.operating:
         operations = step.unit.group_operations.all()
         groups.operating = bool(operations)
+        if len(operations) >= left:
+            break
+        left = len(operations)  # what has ended lets the next one of its group go on
         busy: set[bytes] = set()  # one entry of ours at a time: a second would be made on the same number
         for operation in operations:
             _advance(step, operation, busy)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.group_talk import Three
 from tests.support.group_world import Team
 
 if TYPE_CHECKING:
@@ -22,3 +23,9 @@ def team(world: World, alice: Device, bob: Device, carol: Device) -> Team:
     made = Team(world, alice, bob, carol)
     world.settle()
     return made
+
+
+@pytest.fixture
+def three(world: World) -> Three:
+    """The three before they have any group."""
+    return Three(world)
