@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from e2ee.content import (
+    ANSWERS_MAX,
     Content,
     ContentKind,
     Destination,
+    Gone,
+    GoneReason,
     ReadCopy,
     Receipt,
     ReceiptState,
     RetryRequest,
+    content_kind,
     decode_content,
+    decode_gone,
     decode_read_copy,
     decode_receipt,
     decode_retry_request,
     encode_content,
+    encode_gone,
     encode_read_copy,
     encode_receipt,
     encode_retry_request,
@@ -132,3 +140,27 @@ def test_a_copy_of_read_marks_out_of_its_form_is_malformed(body: list[object]) -
 def test_a_receipt_out_of_its_ranges_is_malformed(body: list[object]) -> None:
     with pytest.raises(MalformedFrame):
         decode_receipt(msgpack.packb(body))
+
+
+def test_a_message_that_goes_again_names_the_envelopes_whose_place_it_takes() -> None:
+    again = replace(content(), answers=(b"e" * 16, b"f" * 16))
+    assert decode_content(encode_content(again)) == again
+    assert decode_content(encode_content(content())).answers == ()
+    assert content_kind(encode_content(again)) == content_kind(encode_content(content())) == ContentKind.TEXT
+
+
+@pytest.mark.parametrize("answers", [(b"e" * 15,), (b"e" * 16,) * (ANSWERS_MAX + 1), ("e" * 16,)])
+def test_answers_out_of_their_form_are_malformed(answers: tuple[bytes, ...]) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_content(encode_content(replace(content(), answers=answers)))
+
+
+def test_what_is_gone_comes_back_also_for_reasons_of_a_later_release() -> None:
+    gone = Gone(((bytes(16), GoneReason.NOT_KEPT), (b"e" * 16, 200)))
+    assert decode_gone(encode_gone(gone)) == gone
+
+
+@pytest.mark.parametrize("entries", [[], [[bytes(15), 1]], [[bytes(16), 0]], [[bytes(16)]], [[bytes(16), 1]] * 201])
+def test_a_gone_out_of_its_form_is_malformed(entries: list[object]) -> None:
+    with pytest.raises(MalformedFrame):
+        decode_gone(msgpack.packb([entries]))

@@ -11,14 +11,16 @@ from e2ee.events import (
     DirectMessage,
     DurableEvent,
     IdentityChanged,
+    MessageHealed,
     MessageLost,
+    MessagesMissing,
     MessageState,
     OwnMessage,
     OwnRead,
     pack_event,
     unpack_event,
 )
-from e2ee.ids import MessageId, UserId
+from e2ee.ids import GroupId, MessageId, UserId
 from e2ee.options import ClientOptions
 
 BOB = UserId("bob")
@@ -42,6 +44,9 @@ EVENTS: list[DurableEvent] = [
     ),
     OwnRead(sender=BOB, own_device=2, message_ids=(ID, ID)),
     MessageLost(sender=BOB, sender_device=1, reason="waited too long"),
+    MessageLost(sender=BOB, sender_device=1, reason="waited too long", count=3, correlations=("0123456789abcdef",)),
+    MessageHealed(sender=BOB, sender_device=1, message_id=ID, correlations=("0123456789abcdef",)),
+    MessagesMissing(sender=BOB, sender_device=1, numbers=((2, 3), (7, 7)), group=GroupId("ab" * 32)),
     DeliveryQuarantined(sender=BOB, sender_device=1, cause="ZeroDivisionError at engine.py:1"),
 ]
 
@@ -78,6 +83,13 @@ def test_a_form_that_was_released_stays_readable() -> None:
     body = bytes.fromhex("95 01 d9 20") + ID.encode() + bytes.fromhex("a3 626f62 02 a0")
     assert unpack_event("message_state", body, number=1, redelivered=0) == MessageState(
         message_id=ID, recipient=BOB, state=DeliveryState.SENT
+    )
+
+
+def test_a_loss_that_the_first_release_has_stored_was_one_message() -> None:
+    body = bytes.fromhex("94 01 a3 626f62 01 af") + b"waited too long"
+    assert unpack_event("message_lost", body, number=1, redelivered=0) == MessageLost(
+        sender=BOB, sender_device=1, reason="waited too long", count=1, correlations=()
     )
 
 
