@@ -88,7 +88,7 @@ if TYPE_CHECKING:
         UserDeleted,
     )
     from .frames import PROTOCOL_VERSION
-    from .groups import Group, GroupKind, Role
+    from .groups import Group, GroupKind, KeyState, MemberKey, Role
     from .identities import Identity, OwnDevice, SafetyNumber
     from .ids import GroupId, MessageId, UserId
     from .options import ClientOptions, InboxMode
@@ -169,8 +169,10 @@ __all__ = [
     "InboxMode",
     "InvalidArgument",
     "InvalidUserId",
+    "KeyState",
     "KeyUnavailable",
     "LiveEvent",
+    "MemberKey",
     "MessageHealed",
     "MessageId",
     "MessageLost",
@@ -307,7 +309,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "UserCreated",
         "UserDeleted",
     ),
-    "groups": ("Group", "GroupKind", "Role"),
+    "groups": ("Group", "GroupKind", "KeyState", "MemberKey", "Role"),
     "identities": (
         "Identity",
         "OwnDevice",

@@ -11,18 +11,19 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from store import ClientStore, open_identity
 
 from .carrier import WebSocketCarrier, relay_name
 from .channel_calls import ChannelCalls
+from .contents import Content, read_content
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
 from .group_calls import GroupCalls
 from .ids import parse_user_id
-from .limits import CONTENT_SIZE_MAX, TOKEN_SIZE_MAX
+from .limits import TOKEN_SIZE_MAX
 from .options import ClientOptions
 from .reading import EventReader
 from .shell import Shell
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from store import KeyProvider
 
     from .carrier import Carrier
-    from .events import DirectMessage, Event
+    from .events import DirectMessage, Event, GroupMessage
     from .ids import MessageId, UserId
     from .trust import Policies, Policy
     from .writer import Worker
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Content"]
 
 DRAIN_S: Final = 5.0  # seconds that closing waits for the outbox by default
-
-Content: TypeAlias = str | bytes | bytearray | memoryview | BinaryIO
-"""What can be sent: text, bytes, or a binary file object, read from its present position and not closed."""
 
 
 class Client(GroupCalls, ChannelCalls):
@@ -138,7 +136,7 @@ class Client(GroupCalls, ChannelCalls):
         A caller who is cancelled does not know whether it was queued. Raises InvalidUserId; InvalidArgument for what
         is no content or larger than 256 KiB; `store.Full`.
         """
-        return await self._open().send(to, await _read(content))
+        return await self._open().send(to, await read_content(content))
 
     def events(self, *, acknowledge: Literal["on_next", "manual"] = "on_next") -> AsyncIterator[Event]:
         """Return an iterator over this client's events, from the first that is not acknowledged.
@@ -167,7 +165,7 @@ class Client(GroupCalls, ChannelCalls):
         if isinstance(event, DurableEvent):
             await shell.perform(lambda engine: engine.acknowledge_event(event))
 
-    async def mark_read(self, *messages: DirectMessage | MessageId) -> None:
+    async def mark_read(self, *messages: DirectMessage | GroupMessage | MessageId) -> None:
         """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
         await self._open().perform(lambda engine: engine.mark_read(messages))
 
@@ -211,28 +209,3 @@ class Client(GroupCalls, ChannelCalls):
             store.close()
             raise
         return self._engine
-
-
-async def _read(content: Content) -> str | bytes:
-    """Return text as it is, bytes as bytes, and what a file object has. Raises InvalidArgument."""
-    if isinstance(content, str | bytes):
-        return content
-    if isinstance(content, bytearray | memoryview):
-        return bytes(content)
-    if not hasattr(content, "read"):
-        raise InvalidArgument("a message is text, bytes or a binary file object")
-    return await asyncio.to_thread(_read_file, content)
-
-
-def _read_file(file: BinaryIO) -> bytes:
-    parts: list[bytes] = []
-    left = CONTENT_SIZE_MAX + 1  # one more than may be sent: enough to know that it is too large
-    while left:
-        part = file.read(left)  # an unbuffered file may give less than it was asked for
-        if not isinstance(part, bytes):
-            raise InvalidArgument("a file is sent in binary: open it with 'rb'")
-        if not part:
-            break
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)

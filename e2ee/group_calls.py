@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .client_account import AccountCalls
+from .contents import read_content
+from .engine.groups.standing import group_keys
 from .errors import GroupTimeout
 from .groups import Group, GroupKind, Operation, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .contents import Content
     from .engine import Engine, Output
     from .engine.groups.calls import GroupCalls as EngineGroups
     from .engine.groups.outcome import GroupOutcome
+    from .groups.member_key import MemberKey
+    from .ids import MessageId
     from .shell import Shell
 
 __all__ = ["GroupCalls"]
@@ -122,6 +128,22 @@ class GroupCalls(AccountCalls):
         """The groups that we are a member of or invited to, in order of their names."""
         shell, engine = self._opened()
         return await shell.ask(lambda _: engine.groups.all())
+
+    async def send_group(self, group: str | Group, content: Content) -> MessageId:
+        """Queue a message to a group: text, bytes or a binary file object; return when it is durably stored.
+
+        It is encrypted once, for the members as they are when it leaves. `MessageState` events tell the rest: with the
+        group, and for what each member did with it the recipient. Raises UnknownGroup, NotAMember; InvalidArgument for
+        what is no content or larger than 256 KiB; `store.Full`.
+        """
+        shell, engine = self._opened()
+        read = await read_content(content)
+        return await shell.do(lambda _: engine.send_group(group, read))
+
+    async def group_keys(self, group: str | Group) -> tuple[MemberKey, ...]:
+        """How far our sender key of a group has got, device by device of its members. Raises UnknownGroup."""
+        shell, engine = self._opened()
+        return await shell.do(lambda _: engine.do(partial(group_keys, group=group)))
 
     async def accept_fork(self, group: str | Group) -> None:
         """After `GroupForked`: let the log that the relay tells, verified anew, take the place of ours."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .engine.groups.outcome import GroupOutcome
-    from .events import DirectMessage, DurableEvent, LiveEvent
+    from .events import DirectMessage, DurableEvent, GroupMessage, LiveEvent
     from .frames import Challenge, ClientFrame, Deliver, Drained, Login, LowPreKeys, RelayFrame, Welcome
     from .ids import MessageId
 
@@ -77,7 +77,7 @@ class EngineSteps(Protocol):
     def send(self, to: str, content: str | bytes) -> tuple[MessageId, Output]:
         """Queue a message for the user *to*, durably."""
 
-    def mark_read(self, messages: Iterable[DirectMessage | MessageId]) -> Output:
+    def mark_read(self, messages: Iterable[DirectMessage | GroupMessage | MessageId]) -> Output:
         """The application's user has read these messages."""
 
     def acknowledge_event(self, event: DurableEvent) -> Output:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .carrier import Carrier
     from .client import Content
     from .diagnostics import Report
-    from .events import DirectMessage, Event
+    from .events import DirectMessage, Event, GroupMessage
     from .identities import Identity, OwnDevice, SafetyNumber
     from .ids import MessageId
     from .options import ClientOptions
@@ -122,7 +122,7 @@ class Client(GroupCalls):
         """Let an event not come again, and what it tells be deleted here."""
         LOOP.run(self._client.acknowledge(event))
 
-    def mark_read(self, *messages: DirectMessage | MessageId) -> None:
+    def mark_read(self, *messages: DirectMessage | GroupMessage | MessageId) -> None:
         """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
         LOOP.run(self._client.mark_read(*messages))
 

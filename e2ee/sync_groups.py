@@ -9,6 +9,9 @@ from .sync_loop import LOOP
 
 if TYPE_CHECKING:
     from .client import Client as AsynchronousClient
+    from .contents import Content
+    from .groups.member_key import MemberKey
+    from .ids import MessageId
 
 __all__ = ["GroupCalls"]
 
@@ -73,6 +76,14 @@ class GroupCalls:
     def groups(self) -> list[Group]:
         """The groups that we are a member of or invited to, in order of their names."""
         return LOOP.run(self._client.groups())
+
+    def send_group(self, group: str | Group, content: Content) -> MessageId:
+        """Queue a message to a group: text, bytes or a binary file object; return when it is durably stored."""
+        return LOOP.run(self._client.send_group(group, content))
+
+    def group_keys(self, group: str | Group) -> tuple[MemberKey, ...]:
+        """How far our sender key of a group has got, device by device of its members. Raises UnknownGroup."""
+        return LOOP.run(self._client.group_keys(group))
 
     def accept_fork(self, group: str | Group) -> None:
         """After `GroupForked`: let the log that the relay tells, verified anew, take the place of ours."""

@@ -10,7 +10,7 @@ from e2ee.diagnostics import Diagnostics
 from e2ee.errors import GroupError, IdentityError, InvalidArgument, InvalidUserId, RefusalCode, Refused
 from e2ee.events import CaughtUp, Disconnected, InboxFull, PreKeysLow, unpack_event
 from e2ee.frames import PROTOCOL_VERSION, Deliver, Drained, Login, LowPreKeys
-from e2ee.ids import GroupId, MessageId, parse_user_id
+from e2ee.ids import MessageId, parse_user_id
 from e2ee.options import ClientOptions
 from ratchet.labels import SIGN_LOGIN
 from store import Full, seen_envelope
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from e2ee.diagnostics import Report
     from e2ee.events import DirectMessage, DurableEvent, GroupMessage
     from e2ee.frames import Challenge, ClientFrame, Delivery, RelayFrame, Welcome
+    from e2ee.groups import Group
     from ratchet import IdentityKeyPair
     from store import ClientStore
 
@@ -207,7 +208,7 @@ class Engine:
         output = self._run(lambda step: made.append(queue_message(step, to, content)))
         return MessageId(made[-1].hex()), output
 
-    def send_group(self, group: GroupId, content: str | bytes) -> tuple[MessageId, Output]:
+    def send_group(self, group: str | Group, content: str | bytes) -> tuple[MessageId, Output]:
         """Queue a message to a group durably; what can leave at once is in the Output.
 
         Raises GroupError for a group that we are no member of, InvalidArgument for a content that is too large, and

@@ -18,6 +18,7 @@ from .groups.state import require_group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from e2ee.groups import Group
     from e2ee.ids import MessageId
     from store import Unit
 
@@ -38,7 +39,7 @@ def queue_message(step: Step, to: str, content: str | bytes) -> bytes:
     return message.message_id
 
 
-def queue_to_group(step: Step, group: str, content: str | bytes) -> bytes:
+def queue_to_group(step: Step, group: str | Group, content: str | bytes) -> bytes:
     """Queue a message to a group; return its id, 16 bytes. Our own other devices are of the group like any other."""
     kind = ContentKind.TEXT if isinstance(content, str) else ContentKind.DATA
     return queue_group_message(step, require_group(step, group), kind, _body(content))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .devices import device_digest
 from .entry import GroupEntry, GroupKind, Operation, Role, reread_entry, sign_entry, take_entry
 from .group import Group
+from .member_key import KeyState, MemberKey
 from .membership import EntryRefused, Member, Membership
 
 __all__ = [
@@ -12,7 +13,9 @@ __all__ = [
     "Group",
     "GroupEntry",
     "GroupKind",
+    "KeyState",
     "Member",
+    "MemberKey",
     "Membership",
     "Operation",
     "Role",

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class Team:
     """A group; *devices* are of its founder and its first members, one device each."""
 
-    def __init__(self, world: World, *devices: Device, kind: GroupKind = GroupKind.OPEN) -> None:
+    def __init__(self, world: World, *devices: Device, kind: GroupKind = GroupKind.OPEN, name: str = "team") -> None:
         self.world = world
         founder = devices[0]
         genesis = Membership.genesis(
-            _identity(founder), UserId(founder.name[0]), name="team", kind=kind, time_ms=1, entropy=os.urandom
+            _identity(founder), UserId(founder.name[0]), name=name, kind=kind, time_ms=1, entropy=os.urandom
         )
         self.group_id = take_entry(genesis).group_id
         self._append(founder, genesis)

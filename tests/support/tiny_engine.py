@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from e2ee.errors import InvalidArgument
-from e2ee.events import CaughtUp, Connected, DirectMessage, Disconnected, DurableEvent, LiveEvent
+from e2ee.events import CaughtUp, Connected, DirectMessage, Disconnected, DurableEvent, GroupMessage, LiveEvent
 from e2ee.frames import (
     Challenge,
     ClientFrame,
@@ -119,7 +119,7 @@ class TinyEngine:
         self.outbox[number] = submit = Submit(0, 0, to, (DeviceRef(1, 1),), (Submission(number, (envelope,)),))
         return MessageId(f"{number:032x}"), TinyOutput((submit,) if self.online else ())
 
-    def mark_read(self, messages: Iterable[DirectMessage | MessageId]) -> TinyOutput:
+    def mark_read(self, messages: Iterable[DirectMessage | GroupMessage | MessageId]) -> TinyOutput:
         self._step(f"mark_read {len(list(messages))}")
         return TinyOutput()
 

@@ -43,6 +43,7 @@ __all__ = [
     "failed",
     "give",
     "refusal_to_give",
+    "some_device_is_gone",
     "stored",
     "take_key_ack",
 ]
@@ -92,6 +93,13 @@ def everybody_has(step: Step, lane: GroupLane, group: Membership, loaded: Loaded
         while lane.to_key and len(lane.keying) < KEYING_MAX:
             give(step, lane, group, loaded, lane.to_key.popleft())
     return not (lane.without_session or lane.bundles or lane.to_key or lane.keying)
+
+
+def some_device_is_gone(step: Step, lane: GroupLane, loaded: LoadedOwnSenderKey) -> bool:
+    """Whether a device that was given the key is no device of a member any more: it holds the chain, and reads on."""
+    listed = {(one.user_id, device.device_id) for one in lane.devices or () for device in one.devices}
+    given = (row for row in _rows(step, loaded) if row.state in (SENT, ACKNOWLEDGED))
+    return any((row.user_id, row.device_id) not in listed for row in given)
 
 
 def _plan(step: Step, lane: GroupLane, group: Membership, loaded: LoadedOwnSenderKey) -> None:

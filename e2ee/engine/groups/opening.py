@@ -67,6 +67,8 @@ def open_group_message(step: Step, delivery: Delivery) -> Content:
     identity_key = identity_of(step, sender)
     name = key_name(group_id, sender, device, message.distribution_id, message.chain_id)
     if identity_key is None:
+        if UserId(sender) in group.members:
+            ask_for(step, name, group_id, sender, device, message.chain_id)  # which is how we meet
         raise GroupWaits(Reason.NO_SENDER_KEY, name)
     verdict = judge_identity(step, sender, identity_key, Direction.RECEIVING)
     if verdict is not Verdict.USE:

@@ -25,8 +25,8 @@ from e2ee.limits import COUNTER_MAX, ENVELOPES_PER_FRAME_MAX, GROUP_MESSAGE_SIZE
 from ratchet.messages import SenderKeyMessage
 from store import Envelope
 
-from .distribution import ask_devices, everybody_has, give
-from .keys import current_key, own_key
+from .distribution import ask_devices, everybody_has, give, some_device_is_gone
+from .keys import current_key, own_key, rotate
 from .lane import GroupLane, group_lane, lane_to
 from .state import membership
 
@@ -184,6 +184,8 @@ def _encrypt_queued(step: Step, lane: GroupLane, group: Membership, queued: list
         ask_devices(step, group.group_id)
         return []
     loaded = own_key(step, group.group_id)
+    if lane.planned != loaded.key.chain_id and some_device_is_gone(step, lane, loaded):
+        loaded = rotate(step, loaded)
     if not everybody_has(step, lane, group, loaded):
         return []
     made: list[Envelope] = []

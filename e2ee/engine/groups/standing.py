@@ -9,26 +9,28 @@ from e2ee.ids import UserId
 
 from .distribution import ACKNOWLEDGED, FAILED
 from .keys import current_key
+from .state import require_group
 
 if TYPE_CHECKING:
     from e2ee.engine.step import Step
-    from e2ee.groups import Membership
+    from e2ee.groups import Group
 
 __all__ = ["group_keys"]
 
 _STATES: Final = {ACKNOWLEDGED: KeyState.KEYED, FAILED: KeyState.FAILED}
 
 
-def group_keys(step: Step, group: Membership) -> tuple[MemberKey, ...]:
-    """How far our key has got, for every device of the members that we know of but this one, in order."""
-    loaded = current_key(step, group.group_id)
-    rows = [] if loaded is None else step.unit.distributions.of(group.group_id, loaded.key.chain_id)
+def group_keys(step: Step, group: str | Group) -> tuple[MemberKey, ...]:
+    """How far our key has got, for every device of the members that we know of, in order. Raises UnknownGroup."""
+    now = require_group(step, group)
+    loaded = current_key(step, now.group_id)
+    rows = [] if loaded is None else step.unit.distributions.of(now.group_id, loaded.key.chain_id)
     found: dict[tuple[str, int], MemberKey] = {}
-    for name in group.members:
+    for name in now.members:
         for device in step.unit.devices.of(name):
             found[name, device.device_id] = MemberKey(name, device.device_id, KeyState.PENDING)
     for row in rows:
-        seat = group.members.get(UserId(row.user_id))
+        seat = now.members.get(UserId(row.user_id))
         if seat is not None and seat.identity_key == row.identity_key:
             state = _STATES.get(row.state, KeyState.PENDING)
             key = MemberKey(UserId(row.user_id), row.device_id, state, row.reason)
