@@ -100,9 +100,16 @@ def take_text(value: object, size_max: int, what: str) -> str:
     raise CorruptSnapshot(f"{what}: not text of at most {size_max} bytes")
 
 
-def take_list(value: object, what: str, *, length: int | None = None, length_max: int | None = None) -> list[Any]:
-    """Return *value* if it is an array of exactly *length* or at most *length_max* elements."""
-    if type(value) is list and length in (None, len(value)) and (length_max is None or len(value) <= length_max):
+def take_list(
+    value: object, what: str, *, length: int | None = None, length_min: int = 0, length_max: int | None = None
+) -> list[Any]:
+    """Return *value* if it is an array of exactly *length*, or of *length_min* to *length_max*, elements."""
+    if (
+        type(value) is list
+        and length in (None, len(value))
+        and length_min <= len(value)
+        and (length_max is None or len(value) <= length_max)
+    ):
         return value
     raise CorruptSnapshot(f"{what}: not an array of the right length")
 

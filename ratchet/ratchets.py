@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from .errors import CorruptSnapshot, NoActiveSession, RatchetError, UnsupportedVersion
@@ -26,12 +26,13 @@ class ArchivedRatchet(NotCopied):
     version: int
     base_key: bytes  # 33 bytes
     packed: bytes = field(repr=False)  # secret
+    retired: bool = False  # never to be in use again, whatever it opens
 
     @classmethod
-    def pack(cls, ratchet: Ratchet) -> ArchivedRatchet:
+    def pack(cls, ratchet: Ratchet, *, retired: bool = False) -> ArchivedRatchet:
         """Pack *ratchet*; it initiates nothing any longer."""
         ratchet.pending = None
-        return cls(ratchet.version, ratchet.base_key, pack([_VERSION, ratchet.to_packed()]))
+        return cls(ratchet.version, ratchet.base_key, pack([_VERSION, ratchet.to_packed()]), retired)
 
     def unpack(self, local_identity: bytes) -> Ratchet:
         """Undo `pack`. Raises CorruptSnapshot."""
@@ -40,18 +41,22 @@ class ArchivedRatchet(NotCopied):
 
     def to_packed(self) -> list[Any]:
         """Return it as plain values for `packing`."""
-        return [self.version, self.base_key, self.packed]
+        values = [self.version, self.base_key, self.packed]
+        return [*values, True] if self.retired else values  # what is not retired has the form that it always had
 
     @classmethod
     def from_packed(cls, value: object) -> ArchivedRatchet:
         """Read one from a session's stored form, not yet its contents. Raises CorruptSnapshot."""
-        version, base_key, packed = take_list(value, "archived ratchet", length=3)
+        version, base_key, packed, *retired = take_list(value, "archived ratchet", length_min=3, length_max=4)
         if type(packed) is not bytes:
             raise CorruptSnapshot("archived ratchet: not bytes")
+        if retired and retired[0] is not True:
+            raise CorruptSnapshot("archived ratchet: retired in another form")
         return cls(
             take_int(version, VERSION_PQXDH, "archived version"),
             take_bytes(base_key, PUBLIC_KEY_SIZE, "archived base key"),
             packed,
+            bool(retired),
         )
 
 
@@ -109,10 +114,15 @@ class Ratchets:
         raise failure or NoActiveSession(f"no ratchet of version {message.version} is here: let the peer start afresh")
 
     def keep(self, ratchet: Ratchet, opened: OpenedMessage) -> bytes:
-        """Commit what *ratchet* opened, and put it in use."""
+        """Commit what *ratchet* opened, and put it in use, unless it is retired."""
         ratchet.commit(opened)
-        if ratchet is not self.active:
-            self.activate(ratchet)
+        if ratchet is self.active:
+            return opened.plaintext
+        for place, one in enumerate(self.archived):
+            if one.retired and (one.version, one.base_key) == (ratchet.version, ratchet.base_key):
+                self.archived[place] = ArchivedRatchet.pack(ratchet, retired=True)
+                return opened.plaintext
+        self.activate(ratchet)
         return opened.plaintext
 
     def activate(self, ratchet: Ratchet) -> None:
@@ -128,6 +138,11 @@ class Ratchets:
         if self.active is not None:
             self.archived = [ArchivedRatchet.pack(self.active), *self.archived][:ARCHIVED_RATCHETS_MAX]
             self.active = None
+
+    def retire(self) -> None:
+        """Archive the ratchet in use, and let none of those that are here come into use again."""
+        self.archive()
+        self.archived = [replace(one, retired=True) for one in self.archived]
 
     def matching(self, version: int, base_key: bytes) -> Ratchet | None:
         """Return the ratchet that a repeated first message belongs to. Raises CorruptSnapshot."""

@@ -166,6 +166,15 @@ class Session(NotCopied):
         """Stop sending with the ratchet in use; it stays readable. `encrypt` then needs `renew` first."""
         self._ratchets.archive()
 
+    def retire(self) -> None:
+        """Let no ratchet that is here now send again, whatever it may still open: `encrypt` needs `renew` first.
+
+        For a session that was restored from an earlier copy: what the copy has sent since is not known here, so
+        the next message could be sealed with a key that has sealed another. Only a ratchet started afterwards, by
+        either end, comes into use.
+        """
+        self._ratchets.retire()
+
     # Using.
 
     def encrypt(self, plaintext: bytes, *, now: float | None = None, entropy: Entropy = os.urandom) -> Ciphertext:
@@ -197,9 +206,9 @@ class Session(NotCopied):
     ) -> bytes:
         """Open a message of either kind and return its plaintext.
 
-        The ratchet that opens it becomes the one in use. A PREKEY message of an unknown ratchet starts
-        one and consumes the account's one-time prekeys, as `accept`. Draws 32 bytes of *entropy* if the
-        message brings a new ratchet key.
+        The ratchet that opens it becomes the one in use, unless it is retired. A PREKEY message of an
+        unknown ratchet starts one and consumes the account's one-time prekeys, as `accept`. Draws 32 bytes
+        of *entropy* if the message brings a new ratchet key.
 
         Raises NotAuthentic, MessageKeyGone (a duplicate, or too late), TooFarAhead, MalformedMessage,
         UnsupportedVersion; for a PREKEY message also UnknownPreKey, and IdentityChanged if it was made

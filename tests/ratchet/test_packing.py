@@ -144,11 +144,14 @@ def test_a_list_has_the_length_that_is_asked_for() -> None:
     assert take_list([1, 2], "x", length=2) == [1, 2]
     assert take_list([1, 2], "x", length_max=2) == [1, 2]
     assert take_list([], "x") == []
+    assert take_list([1], "x", length_min=1) == [1]
     for value in ([1], [1, 2, 3], (1, 2), None, "ab"):
         with pytest.raises(CorruptSnapshot):
             take_list(value, "x", length=2)
     with pytest.raises(CorruptSnapshot):
         take_list([1, 2, 3], "x", length_max=2)
+    with pytest.raises(CorruptSnapshot):
+        take_list([], "x", length_min=1)
 
 
 def joined(count: int) -> bytes:

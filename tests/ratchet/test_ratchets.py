@@ -166,7 +166,7 @@ def test_an_archived_ratchet_is_the_same_from_its_packed_form() -> None:
 
 def test_an_archived_ratchet_does_not_print_what_it_holds() -> None:
     archived = ArchivedRatchet.pack(active_ratchet(with_ratchets(1).bob))
-    assert repr(archived) == f"ArchivedRatchet(version=4, base_key={archived.base_key!r})"
+    assert repr(archived) == f"ArchivedRatchet(version=4, base_key={archived.base_key!r}, retired=False)"
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,87 @@ def test_without_a_ratchet_in_use_there_is_none_to_require() -> None:
         talk.bobs._ratchets.require_active()
     talk.bobs.archive()
     assert talk.bobs.archived_count == 1
+
+
+# --- retired -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("number", range(4))
+def test_a_retired_ratchet_opens_what_is_late_and_never_comes_back_into_use(number: int, *, stored: bool) -> None:
+    talk = with_ratchets(4)
+    talk.bobs.retire()
+    if stored:
+        talk.reload()
+    assert talk.deliver(LATE[number]) == talk.plaintexts[LATE[number]]
+    if stored:
+        talk.reload()
+    assert talk.bobs.archived_count == 4
+    with refused(NoActiveSession, talk.bobs):
+        talk.bobs.encrypt(b"with which key?")
+    with refused(MessageKeyGone, talk.bobs):
+        talk.deliver(LATE[number])
+
+
+def test_a_repeated_first_message_of_a_retired_ratchet_is_opened_and_does_not_bring_it_back() -> None:
+    talk = Conversation(1).alice_sends(3)
+    talk.deliver(0)
+    talk.bobs.retire()
+    assert talk.deliver(2) == talk.plaintexts[2]
+    assert not talk.bobs.can_encrypt
+    assert talk.deliver(1) == talk.plaintexts[1]
+
+
+def test_what_a_peer_answers_on_a_retired_ratchet_is_opened_through_its_steps() -> None:
+    talk = Conversation(1).established()
+    talk.bobs.retire()
+    for _ in range(3):
+        talk.alice_sends().deliver_last()
+    assert not talk.bobs.can_encrypt
+
+
+def test_after_retiring_a_renewed_session_and_one_that_the_peer_renews_send_again() -> None:
+    talk = Conversation(1).established()
+    retired = in_use(talk.bob)
+    talk.bobs.retire()
+    talk.alice.renew(talk.alice_account, talk.bob_account.bundle(), now=0, entropy=talk.entropy)
+    talk.alice_sends().deliver_last()
+    assert in_use(talk.bob) == in_use(talk.alice) != retired
+    talk.bobs.retire()
+    talk.bobs.renew(talk.bob_account, talk.alice_account.bundle(), now=0, entropy=talk.entropy)
+    talk.bob_sends()
+    assert talk.deliver_last() == talk.plaintexts[-1]
+    assert in_use(talk.bob) == in_use(talk.alice)
+
+
+def test_ratchets_that_were_archived_after_retiring_come_back_as_ever() -> None:
+    talk = Conversation(1).established()
+    talk.bobs.retire()
+    talk.alice.renew(talk.alice_account, talk.bob_account.bundle(), now=0, entropy=talk.entropy)
+    talk.alice_sends(2).deliver(len(talk.sent) - 2)
+    talk.bobs.archive()
+    talk.deliver_last()
+    assert talk.bobs.can_encrypt
+
+
+def test_a_session_with_nothing_to_retire_stays_as_it_is() -> None:
+    talk = Conversation(1)
+    talk.alice.retire()
+    talk.alice.retire()
+    assert talk.alice.archived_count == 1
+    assert not talk.alice.can_encrypt
+
+
+def test_what_is_not_retired_has_the_stored_form_that_it_always_had() -> None:
+    talk = with_ratchets(2)
+    archived = talk.bobs._ratchets.archived[0]
+    assert archived.to_packed() == [archived.version, archived.base_key, archived.packed]
+    talk.bobs.retire()
+    assert [len(one.to_packed()) for one in talk.bobs._ratchets.archived] == [4, 4]
+
+
+@pytest.mark.parametrize("more", [[False], [1], [None], [True, True], [[]]])
+def test_retired_has_one_form(more: list[object]) -> None:
+    archived = with_ratchets(2).bobs._ratchets.archived[0]
+    with pytest.raises(CorruptSnapshot):
+        ArchivedRatchet.from_packed([*archived.to_packed(), *more])
