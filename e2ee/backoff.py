@@ -18,6 +18,8 @@ RECONNECT_MIN_S: Final = 1.0  # after the first failure, doubled after each furt
 RECONNECT_MAX_S: Final = 300.0  # a relay that comes back has everybody within five minutes; also its longest wish
 REPLACED_PAUSE_S: Final = 60.0  # rule R4.6: clones meet the relay's counters instead of fighting
 REPLACED_AGE_S: Final = 600.0  # a connection that lasted so long was not part of a fight
+# In a row; then the client ends. Of two clones one meets the relay's counters twice first, and the other stays.
+REPLACED_MAX: Final = 2
 
 _FINAL: Final[dict[RefusalCode, tuple[type[ClientEnded], str]]] = {
     RefusalCode.IDENTITY_TAKEN: (UserIdTaken, "another identity has this user id at the relay"),
@@ -51,7 +53,7 @@ class BackOff:
         self._failures += 1
         if down.code is RefusalCode.REPLACED:
             self._replaced += 1
-            if self._replaced > 1:
+            if self._replaced > REPLACED_MAX:
                 raise OpenElsewhere("the same device connects again and again: close the other client, or the clone")
             return REPLACED_PAUSE_S + pause
         return max(pause, min(down.retry_after_s or 0.0, RECONNECT_MAX_S))

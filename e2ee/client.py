@@ -56,8 +56,8 @@ class Client(GroupCalls, ChannelCalls):
     only; *ssl* is the TLS context. ``ws://`` to another machine needs *allow_cleartext*. An application that has a
     connection of its own gives a *carrier*; *relay* is then what logins are signed for. *policy* says what happens
     with identity keys of others: an `IdentityPolicy`, a function of your own, or `Policies` for each direction. Many
-    clients of one process may share the threads of a *worker*. Closing waits up to *drain_s* for what was sent.
-    Raises InvalidArgument and InvalidUserId.
+    clients of one process may share the threads of a *worker*. *accept_rollback* is `accept_rollback`, said beforehand.
+    Closing waits up to *drain_s* for what was sent. Raises InvalidArgument and InvalidUserId.
 
     All calls belong to the event loop of the ``async with``. What ends a client (ClientEnded) is raised by
     `connected`, by the next event, and by every later call.
@@ -81,6 +81,7 @@ class Client(GroupCalls, ChannelCalls):
         policy: Policy | Policies | None = None,
         options: ClientOptions | None = None,
         worker: Worker | None = None,
+        accept_rollback: bool = False,
         drain_s: float = DRAIN_S,
         surroundings: Surroundings | None = None,
     ) -> None:
@@ -102,6 +103,7 @@ class Client(GroupCalls, ChannelCalls):
         self._identity_passphrase = identity_passphrase
         self._options = options if policy is None else replace(options or ClientOptions(), identities=policy)
         self._worker = worker
+        self._accept_rollback = accept_rollback
         self._drain_s = drain_s
         self._surroundings = Surroundings() if surroundings is None else surroundings
         self._shell: Shell | None = None  # None: not opened yet
@@ -169,6 +171,15 @@ class Client(GroupCalls, ChannelCalls):
         """Tell the senders that messages were read. Raises InvalidArgument for an id that is not in the inbox."""
         await self._open().perform(lambda engine: engine.mark_read(messages))
 
+    async def accept_rollback(self) -> None:
+        """Go on after StoreRolledBack, with a store that is older than what the relay has seen of it.
+
+        The first rollback within a day is accepted by itself, since any relay could force more. What came and went in
+        the meantime is not here (event `HistoryGap`). Close every other copy of the store before. Called earlier, it
+        accepts the next rollback. Raises ClientEnded if the client has ended for another reason.
+        """
+        await self._open().accept_rollback()
+
     def _open(self) -> Shell:
         if self._shell is None:
             raise InvalidArgument("the client is not open: use it inside its `async with`")
@@ -208,4 +219,6 @@ class Client(GroupCalls, ChannelCalls):
         except BaseException:
             store.close()
             raise
+        if self._accept_rollback:
+            self._engine.accept_rollback()
         return self._engine

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .frames import ClientFrame, Login
     from .link import LinkEvent
 
-__all__ = ["Connection", "Timer", "Timers"]
+__all__ = ["Connection", "Timer", "Timers", "wait"]
 
 FLUSH_TIMEOUT_S: Final = 1.0  # for the last frames of a connection that ends from this side
 
@@ -193,3 +193,13 @@ class Connection:
                 await self._more.wait()
         except ConnectionEnded as error:
             self._lost(link, error)
+
+
+async def wait(timers: Timers, seconds: float) -> None:
+    """Wait until the clock of *timers* has gone on by *seconds*."""
+    over = asyncio.Event()
+    timer = timers.call_at(timers.time() + seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()

@@ -217,7 +217,10 @@ class OpenElsewhere(ClientEnded):
 
 
 class StoreRolledBack(ClientEnded):
-    """The relay has seen later numbers of this device: the store was restored or cloned (messaging section 4)."""
+    """The relay has seen later numbers of this device, twice within a day: the store was restored or cloned.
+
+    Close every other copy of the store; then `Client.accept_rollback()`, or open it with ``accept_rollback=True``.
+    """
 
 
 class AccountGone(ClientEnded):

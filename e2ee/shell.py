@@ -19,8 +19,8 @@ from store import Full, TooLarge
 from .answers import Answers
 from .backoff import BackOff
 from .beside import Beside
-from .connection import Connection
-from .errors import ClientEnded, ConnectionEnded, E2eeError, InvalidArgument, StoreGone
+from .connection import Connection, wait
+from .errors import ClientEnded, ConnectionEnded, E2eeError, InvalidArgument, StoreGone, StoreRolledBack
 from .events import ClientFault, ConnectionFailed, Disconnected
 from .frames import Published, UserNotices
 from .guard import guarded
@@ -74,6 +74,7 @@ class Shell:
         self._ready = False  # and others can write to this device
         self._answers = Answers()
         self._parting = False  # this connection is the last
+        self._at_once = False  # and the next one follows it without a pause
         self._last_reason = "the relay has not answered yet"
         self._wake_up = WakeUp(self._timers, surroundings.wall_clock, self._tick)
         self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
@@ -140,10 +141,7 @@ class Shell:
 
     async def send(self, to: str, content: str | bytes) -> MessageId:
         """Queue a message; return its id."""
-        message_id, _output = await self._run(
-            lambda engine: engine.send(to, content), lambda sent: self._apply(sent[1])
-        )
-        return message_id
+        return await self.do(lambda engine: engine.send(to, content))
 
     async def ask(self, step: Callable[[EngineSteps], _T]) -> _T:
         """Run a step that has an answer and no consequences. Raises ClientEnded, and what the step raises."""
@@ -184,6 +182,16 @@ class Shell:
         self.changed.give()
         await self._part()
         await self._writer.run(last, lambda _none: None)
+
+    async def accept_rollback(self) -> None:
+        """Let the next rollback be recovered from; if one has ended the client, go on. Raises another ClientEnded."""
+        if not isinstance(ended := self._ended, StoreRolledBack):
+            self.require_going()
+        await asyncio.shield(self._start(self._require().accept_rollback, lambda _none: None))
+        if ended is not None and self._keeper is not None:
+            await asyncio.wait({self._keeper})  # its connection ends with it
+            if self._ended is ended and self.is_open:
+                self._ended, self._keeper = None, asyncio.create_task(self._keep_connected())
 
     def take_live(self) -> LiveEvent | None:
         """Return the next live event; None if there is none. Raises ClientEnded."""
@@ -240,6 +248,9 @@ class Shell:
                 connection.acknowledge(output.acknowledge)  # first: it rides on the requests
             for request in output.requests:
                 connection.request(request)
+            if output.reconnect:
+                self._at_once = True
+                connection.close()
         self._ready = self._ready or output.ready
         self._live.extend(output.events)
         self.group_calls.settle(output.outcomes)
@@ -262,7 +273,7 @@ class Shell:
                 pause = await self._one_connection(engine)
                 if self._parting:
                     return
-                await self._pause(pause)
+                await wait(self._timers, pause)
         except ClientEnded as error:
             self._end(error)
         except Exception as error:  # noqa: BLE001 - a carrier of the application's own may raise anything
@@ -296,8 +307,10 @@ class Shell:
         self.require_going()
         self._last_reason = down.reason
         self.changed.give()
-        pause = self._back_off.after(down, was_online=was_online, lasted_s=self._timers.time() - started)
-        if not was_online:
+        again, self._at_once = self._at_once, False
+        lasted_s = self._timers.time() - started
+        pause = 0.0 if again else self._back_off.after(down, was_online=was_online, lasted_s=lasted_s)
+        if not (was_online or again):
             self._tell(ConnectionFailed(down.reason, pause))
         _LOG.info("not connected: %s; next attempt in %.1f s", down.reason, pause)
         return pause
@@ -328,9 +341,8 @@ class Shell:
                 assert_never(event)
 
     def _came_online(self, connection: Connection | None, output: Output) -> None:
-        self._online = connection is not None and connection is self._connection
+        self._online = connection is not None and connection is self._connection and not output.reconnect
         self._apply(output)
-
         if self._online and connection is not None:
             self.beside.came_online(connection)
 
@@ -346,14 +358,6 @@ class Shell:
     def _answered(self, request: ClientFrame, reply: Reply, output: Output) -> None:
         self._apply(output)
         self._answers.give(request, reply)
-
-    async def _pause(self, seconds: float) -> None:
-        over = asyncio.Event()
-        timer = self._timers.call_at(self._timers.time() + seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
 
     # The end.
 

@@ -50,6 +50,10 @@ class Output(Protocol):
     def outcomes(self) -> tuple[GroupOutcome, ...]:
         """Of group calls that somebody waits for."""
 
+    @property
+    def reconnect(self) -> bool:
+        """Whether this connection is to end, and another one to be made: the device has registered anew."""
+
 
 class EngineSteps(Protocol):
     """One account, opened. Every step may raise ClientEnded, which ends the client; then only `close` follows.
@@ -64,6 +68,9 @@ class EngineSteps(Protocol):
 
     def connected(self, welcome: Welcome) -> Output:
         """The relay has accepted the login: everything that waits for a connection may go."""
+
+    def accept_rollback(self) -> None:
+        """The application accepts that its store is older than the relay's memory, for once."""
 
     def disconnected(self) -> Output:
         """The connection of the last `connected` is gone; what became of its open requests is unknown."""

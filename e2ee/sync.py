@@ -62,6 +62,7 @@ class Client(GroupCalls):
         policy: Policy | Policies | None = None,
         options: ClientOptions | None = None,
         worker: Worker | None = None,
+        accept_rollback: bool = False,
         drain_s: float = DRAIN_S,
     ) -> None:
         self._client = asynchronous.Client(
@@ -80,6 +81,7 @@ class Client(GroupCalls):
             policy=policy,
             options=options,
             worker=worker,
+            accept_rollback=accept_rollback,
             drain_s=drain_s,
         )
         self.user_id = self._client.user_id
@@ -207,6 +209,10 @@ class Client(GroupCalls):
     def delete_account(self, *, timeout: float = ANSWER_S) -> None:
         """Delete the account at the relay, then the store here."""
         LOOP.run(self._client.delete_account(timeout=timeout))
+
+    def accept_rollback(self) -> None:
+        """Go on with a store that is older than what the relay has seen of it; see `e2ee.Client.accept_rollback`."""
+        LOOP.run(self._client.accept_rollback())
 
 
 async def _reader(client: asynchronous.Client, acknowledge: Literal["on_next", "manual"]) -> AsyncIterator[Event]:

@@ -167,12 +167,7 @@ class Session(NotCopied):
         self._ratchets.archive()
 
     def retire(self) -> None:
-        """Let no ratchet that is here now send again, whatever it may still open: `encrypt` needs `renew` first.
-
-        For a session that was restored from an earlier copy: what the copy has sent since is not known here, so
-        the next message could be sealed with a key that has sealed another. Only a ratchet started afterwards, by
-        either end, comes into use.
-        """
+        """Let no ratchet that is here send again, whatever it opens: a copy of this session may have used its keys."""
         self._ratchets.retire()
 
     # Using.

@@ -61,10 +61,16 @@ class Inbox:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def add(self, kind: str, body: bytes) -> int:
-        """Add an event and return its number. Raises Full (`room` tells before), TooLarge."""
+    def add(self, kind: str, body: bytes, *, over: bool = False) -> int:
+        """Add an event and return its number; *over* the limits if it is rare and must not be lost.
+
+        Raises Full (`room` tells before), TooLarge.
+        """
         work = self._work
-        INBOX.require_room(work, len(body))
+        if over:
+            INBOX.add(work, len(body))
+        else:
+            INBOX.require_room(work, len(body))
         number = work.next_number()
         work.defer(_ADD, (number, kind, work.vault.seal("inbox", number_row(number), 1, body), len(body), work.now))
         return number

@@ -194,6 +194,7 @@ _GET_ENVELOPE: Final = Statement(
 _ENVELOPE_LANES: Final = Statement("envelopes", "SELECT lane, MIN(number) FROM envelopes GROUP BY lane ORDER BY 2")
 _SUBMITTED: Final = Statement("envelopes", "UPDATE envelopes SET submission_number = ? WHERE envelope_id = ?")
 _DELETE_ENVELOPE: Final = Statement("envelopes", "DELETE FROM envelopes WHERE envelope_id = ?")
+_DELETE_ALL: Final = Statement("envelopes", "DELETE FROM envelopes")
 _DELETE_FOR_DEVICE: Final = Statement("envelopes", "DELETE FROM envelopes WHERE user_id = ? AND device_id = ?")
 
 
@@ -252,6 +253,10 @@ class Envelopes:
     def delete(self, envelope_id: bytes) -> bool:
         """Delete an envelope that the relay has stored or refused; False if it was gone already."""
         return self._work.change(_DELETE_ENVELOPE, (envelope_id,)) == 1
+
+    def delete_all(self) -> int:
+        """Delete every envelope: what sealed them is not to be relied on; return how many there were."""
+        return self._work.change(_DELETE_ALL)
 
     def delete_for(self, user_id: str, device_id: int) -> int:
         """Delete all envelopes for a device that is no more; return how many."""

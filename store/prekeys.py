@@ -60,6 +60,9 @@ _UNPUBLISHED: Final = Statement(
     "SELECT kind, prekey_id, private, created_at FROM prekeys WHERE upload_number IS NULL ORDER BY kind, prekey_id",
 )
 _PUBLISHED: Final = Statement(_TABLE, "UPDATE prekeys SET upload_number = ? WHERE upload_number IS NULL")
+_COUNT_PUBLISHED: Final = Statement(
+    _TABLE, "SELECT COUNT(*) FROM prekeys WHERE kind IN (?, ?) AND upload_number IS NOT NULL"
+)
 _UNPUBLISH: Final = Statement(_TABLE, "UPDATE prekeys SET upload_number = NULL")
 _IS_PUBLISHED: Final = Statement(_TABLE, "SELECT COUNT(*) FROM prekeys WHERE kind = ? AND upload_number IS NOT NULL")
 _NEWEST: Final = Statement(
@@ -216,6 +219,12 @@ class PreKeys:
         """Take note that the relay has stored what `unpublished` named, in the upload of this number."""
         self._work.change(_PUBLISHED, (upload_number,))
         self._work.counters.upload_number = max(self._work.counters.upload_number, upload_number)
+
+    def count_published(self) -> int:
+        """How many of the unused one-time keys, of both kinds, an upload has carried; 0: the relay can have none."""
+        kinds = (int(PreKeyKind.ONE_TIME), int(PreKeyKind.ONE_TIME_KEM))
+        count: int = self._work.rows(_COUNT_PUBLISHED, kinds)[0][0]
+        return count
 
     def publish_again(self) -> None:
         """Let the next upload name every key: the relay has lost them, or this is another registration."""

@@ -35,6 +35,7 @@ _SAVE: Final = Statement(
 _DELETE: Final = Statement(_TABLE, "DELETE FROM sessions WHERE user_id = ? AND device_id = ?")
 _DELETE_ALL: Final = Statement(_TABLE, "DELETE FROM sessions")
 _DEVICES: Final = Statement(_TABLE, "SELECT device_id FROM sessions WHERE user_id = ? ORDER BY device_id")
+_EVERYONE: Final = Statement(_TABLE, "SELECT user_id, device_id FROM sessions ORDER BY user_id, device_id")
 _COUNT: Final = Statement(_TABLE, "SELECT COUNT(*) FROM sessions")
 
 
@@ -105,6 +106,10 @@ class Sessions:
     def devices(self, user_id: str) -> list[int]:
         """The devices of a user with which there is a session, in order."""
         return [device_id for (device_id,) in self._work.rows(_DEVICES, (user_id,))]
+
+    def everyone(self) -> list[tuple[str, int]]:
+        """Every device (user id, device id) with which there is a session, in order."""
+        return [(user_id, device_id) for user_id, device_id in self._work.rows(_EVERYONE)]
 
     def count(self) -> int:
         """How many there are."""

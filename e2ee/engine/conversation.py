@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.codec import encode_array
-from e2ee.errors import StoreRolledBack
+from e2ee.errors import RefusalCode
 from e2ee.events import Connected, RelayRolledBack
 from e2ee.frames import (
     PROTOCOL_VERSION,
@@ -37,6 +37,7 @@ from .groups.replies import take_group_refused, take_group_reply
 from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
+from .rollback import count_on, is_behind, recover
 from .step import QUEUED, user_of
 
 if TYPE_CHECKING:
@@ -59,23 +60,17 @@ def claim(unit: Unit, relay: str, nonce: bytes) -> bytes:
 
 
 def take_welcome(step: Step, welcome: Welcome) -> None:
-    """Take up a connection, unless the store is older than what the relay has seen of it.
+    """Take up a connection; one that shows the store to be older than the relay's memory only to give up old keys.
 
-    Raises StoreRolledBack.
+    Raises StoreRolledBack, as `rollback.recover`.
     """
     counters, memory = step.unit.counters, step.memory
     if not (counters.submission_number or counters.delivery_number or counters.upload_number):
-        # A new store has nothing that could be used twice. What an earlier installation of the device has used is
-        # counted on.
-        counters.submission_number = welcome.submission_number
-        counters.delivery_number = welcome.delivery_number
-        counters.upload_number = welcome.upload_number
-    if (
-        welcome.submission_number > counters.submission_number
-        or welcome.delivery_number > counters.delivery_number
-        or welcome.upload_number > counters.upload_number
-    ):
-        raise StoreRolledBack("the relay has seen later numbers of this device than its store has")
+        # A new store has nothing that could be used twice: it counts on from an earlier installation of the device.
+        count_on(counters, welcome)
+    if is_behind(counters, welcome):
+        recover(step, welcome)
+        return
     memory.online = True
     for lane in (*step.unit.envelopes.lanes(), *step.unit.outgoing.lanes(QUEUED)):
         user_id = user_of(lane)
@@ -137,6 +132,11 @@ def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:
                 lane.asking = False
                 lane.wait(step.now, wait_s)
             bundles_came(step, request)
+        case UploadPreKeys() if reply.code == RefusalCode.ROLLED_BACK:
+            recover(step, None)
+        case UploadPreKeys() if reply.code == RefusalCode.NOT_REGISTERED and request.signed_prekey is None:
+            stock.take_upload_refused(step, 0.0)
+            step.unit.prekeys.publish_again()  # another life of the device, or of the relay, has put them away
         case UploadPreKeys():
             stock.take_upload_refused(step, wait_s)
         case AppendEntry() | GetGroupLog() | GetGroupDevices() | SubmitGroup():

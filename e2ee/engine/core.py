@@ -67,6 +67,7 @@ class Engine:
         self._token = token
         self._options = ClientOptions() if options is None else options
         self._entropy = entropy
+        self._accepts_rollback = False
         self._memory = Memory()
         self._diagnostics = Diagnostics()
         self._callers: set[bytes] = set()
@@ -115,9 +116,13 @@ class Engine:
         return Login(signed, identity.public_key, signature, self._token, ())
 
     def connected(self, welcome: Welcome) -> Output:
-        """Take up the connection. Raises StoreRolledBack if the relay has seen later numbers than the store has."""
+        """Take up the connection, or give up old keys and ask for the next one. Raises StoreRolledBack (`rollback`)."""
         self._memory = Memory(nonce=self._memory.nonce)
         return self._run(lambda step: take_welcome(step, welcome))
+
+    def accept_rollback(self) -> None:
+        """Let the next rollback be recovered from, however soon after another."""
+        self._accepts_rollback = True
 
     def disconnected(self) -> Output:
         """Forget the connection: what was sent without a reply has an unknown fate, and goes again as it is."""
@@ -330,7 +335,14 @@ class Engine:
         """Do *work* and whatever it makes possible, in one unit; return what may leave now that it is committed."""
         try:
             with self._store.begin() as unit:
-                step = Step(unit, self._memory, self._options, self._entropy, self._callers)
+                step = Step(
+                    unit,
+                    self._memory,
+                    self._options,
+                    self._entropy,
+                    self._callers,
+                    accepts_rollback=self._accepts_rollback,
+                )
                 work(step)
                 reopen_moved(step)
                 if pumps:
@@ -349,13 +361,17 @@ class Engine:
         self._diagnostics.add(step.tally)
         for device in step.proven:
             self._memory.healing.unproven.pop(device, None)
+        if step.reconnect:
+            self._accepts_rollback = False
+            self._memory = Memory()
         return Output(
-            requests=tuple(step.requests),
+            requests=() if step.reconnect else tuple(step.requests),
             events=tuple(step.events),
             durable=step.durable,
             ready=self._memory.ready,
             wake_at=self._wake_at(),
             outcomes=tuple(step.outcomes),
+            reconnect=step.reconnect,
         )
 
     def _wake_at(self) -> float | None:

@@ -54,7 +54,8 @@ def note_opened(step: Step, device: DeviceName, session: Session) -> None:
     """A message of *device* opened: its session works again, and what still waits may be asked for on it."""
     healing = step.memory.healing
     healed_at = healing.unproven.get(device)
-    if healed_at is not None and device not in step.proven and session.started_at >= int(healed_at):
+    fresh = healed_at is not None and session.can_encrypt and session.started_at >= int(healed_at)
+    if fresh and device not in step.proven:
         step.proven.add(device)
         _save(step, device, _schedule(step, device).after_opening(step.now))
     if device in healing.parked and device not in healing.opens:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee.content import ContentKind, decode_content
 from e2ee.diagnostics import Reason
-from e2ee.errors import RefusalCode, StoreRolledBack
+from e2ee.errors import RefusalCode
 from e2ee.events import DeliveryState
 from e2ee.frames import Outcome, Submit, Submitted
 
 from .groups.distribution import stored as keys_stored
 from .lanes import fail, submissions
 from .memory import REPAIRS_MAX
+from .rollback import recover
 from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _refused(
 ) -> None:
     lane = step.memory.lane(user_id)
     if code == RefusalCode.ROLLED_BACK:
-        raise StoreRolledBack("the relay has seen other envelopes under a number of this device")
+        recover(step, None)
+        return
     if code == RefusalCode.DEVICES_CHANGED and change is not None:
         _devices_changed(step, user_id, change)
         lane.repairing = True
@@ -119,6 +121,9 @@ def _refused(
             lane.wait(step.now, wait_s)
             step.hold(user_id, Reason.DEVICES_CHANGED)
         return
+    if code == RefusalCode.NOT_REGISTERED and not step.memory.stock.uploading:
+        step.unit.prekeys.publish_again()
+        step.memory.ready = False
     if code in _FINAL:
         for submission in refused:
             _give_up(step, user_id, submission, Reason.of_refusal(RefusalCode(code)))

@@ -220,7 +220,7 @@ def _decrypt(step: Step, delivery: Delivery) -> bytes:
     plaintext = session.decrypt(step.unit.prekeys, ciphertext, now=step.now, entropy=step.entropy)
     step.sessions.put(sender, device, session)
     note_opened(step, (sender, device), session)
-    if ciphertext.kind is CiphertextKind.PREKEY:
+    if ciphertext.kind is CiphertextKind.PREKEY and session.can_encrypt:  # a retired ratchet tells nothing new
         learn_device(step, sender, device, session.remote_registration_id)
     return plaintext
 

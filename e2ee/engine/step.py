@@ -45,6 +45,7 @@ DELIVERED: Final = "delivered"  # a device has it; kept here a while, so that a 
 
 _LANE: Final = "user:"
 _NOT_WORTH_STOPPING: Final = (MessageState, MessageLost, MessageHealed)
+RETIRED_AT_ONCE: Final = 64  # sessions in memory at a time, of as many as there are
 HELD_AT_ONCE_MAX: Final = 64  # messages of a lane whose waiting is told: those that would go next
 
 
@@ -74,6 +75,7 @@ class Output:
     ready: bool = False  # the relay has prekeys of this device: others can write to it
     wake_at: float | None = None  # seconds since 1970, when `tick` is next due; None: there is nothing to wait for
     outcomes: tuple[GroupOutcome, ...] = ()  # of group calls that somebody waits for
+    reconnect: bool = False  # this connection is to end, and the next one to be made
 
 
 class SessionsInUse:
@@ -118,6 +120,16 @@ class SessionsInUse:
         self._loaded.clear()
         self._changed.clear()
 
+    def retire(self) -> None:
+        """Let no ratchet that is stored send again (`Session.retire`)."""
+        self.write()
+        self._loaded.clear()
+        every = self._unit.sessions.everyone()
+        for start in range(0, len(every), RETIRED_AT_ONCE):
+            for loaded in self._unit.sessions.load_many(every[start : start + RETIRED_AT_ONCE]).values():
+                loaded.session.retire()
+                self._unit.sessions.save(loaded)
+
     def write(self) -> None:
         """Write what has changed."""
         for device in self._changed:
@@ -141,8 +153,12 @@ class Step:
         options: ClientOptions,
         entropy: Callable[[int], bytes],
         callers: Collection[bytes] = (),
+        *,
+        accepts_rollback: bool = False,
     ) -> None:
         self.unit = unit
+        self.accepts_rollback = accepts_rollback  # the application has said so, for once
+        self.reconnect = False
         self.memory = memory
         self.options = options
         self.entropy = entropy
@@ -197,6 +213,12 @@ class Step:
             return
         self.unit.inbox.add(name, body)
         self.durable += 1
+
+    def keep_for_certain(self, event: DurableEvent) -> None:
+        """Put an event that comes at most once a day into the inbox, be it full."""
+        if self.options.inbox is not InboxMode.DISCARD:
+            self.unit.inbox.add(*pack_event(event), over=True)
+            self.durable += 1
 
     def state(self, message: OutgoingMessage, state: DeliveryState, reason: Reason | None = None) -> None:
         """Tell the application how far a message came, if it is one of its own (not a receipt, not a copy)."""

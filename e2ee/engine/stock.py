@@ -100,7 +100,8 @@ def _upload(step: Step) -> None:
             0,
             0,
             number=step.unit.counters.upload_number,
-            purge=False,
+            # With none published, whatever the relay still has of ours is useless: those who get it cannot be read.
+            purge=signed is not None and step.unit.prekeys.count_published() == 0,
             signed_prekey=None if signed is None else SignedPreKey(signed.id, signed.public_key, signed.signature),
             last_resort_kem_prekey=None if last_resort is None else _kem(last_resort),
             one_time_prekeys=tuple(OneTimePreKey(key.id, key.public_key) for key in one_time),
@@ -116,7 +117,7 @@ def _kem(key: PublishedKemPreKey) -> KemPreKey:
 def take_uploaded(step: Step, request: UploadPreKeys, reply: Uploaded) -> None:
     """The relay has stored an upload."""
     step.memory.stock.uploading = False
-    if request.purge:
+    if request.purge and request.signed_prekey is None:  # `republish` asked for it
         step.unit.prekeys.purge_one_time()
         step.unit.prekeys.rotate()
     else:

@@ -16,6 +16,7 @@ __all__ = [
     "DeliveryState",
     "DirectMessage",
     "DurableEvent",
+    "HistoryGap",
     "IdentityChanged",
     "MessageHealed",
     "MessageLost",
@@ -154,3 +155,15 @@ class DeliveryQuarantined(DurableEvent):
     sender: UserId
     sender_device: int
     cause: str  # the type of the error and where it was raised, no contents
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryGap(DurableEvent):
+    """This store is older than what the relay has seen of it: it was restored, or a copy of it was used elsewhere.
+
+    Messages that came or went in the meantime are not here, and those that came do not come again. Old keys were given
+    up and the device has registered anew; conversations go on by themselves. The numbers are the relay's word.
+    """
+
+    received: int  # envelopes that were taken in the meantime, receipts and the like included; 0: not known
+    sent: int  # submissions that were made in the meantime; 0: not known

@@ -304,8 +304,8 @@ class RelayCore:
         for reply in plan.outputs:
             if isinstance(reply, Close):
                 self._close(reply.connection, reply.frame, outputs)
-            else:
-                outputs.append(reply)
+            elif not isinstance(reply, Send) or reply.connection.phase is not Phase.DOWN:
+                outputs.append(reply)  # one that was replaced in this batch has had its last frame
         for connection in plan.replaced:
             self._close(connection, replacement(RefusalCode.REPLACED), outputs)
         for key, code in plan.gone.items():

@@ -143,6 +143,9 @@ def _register(plan: Plan, unit: RelayUnit, claim: Claim, user: User) -> DeviceSt
 
 def _welcome(plan: Plan, unit: RelayUnit, connection: Connection, claim: Claim, user: User, state: DeviceState) -> None:
     device, counters = state.device, state.counters
+    # What an earlier connection of the device has submitted in this very batch counts too.
+    submitted = max((n for key, n in plan.numbers if key == device.key), default=0)
+    submitted = max(submitted, counters.submission_number)
     number = unit.devices.connect(device.key)
     if number is None:
         plan.outputs.append(Close(connection, closing(RefusalCode.UNAVAILABLE, "the device was removed just now")))
@@ -155,17 +158,17 @@ def _welcome(plan: Plan, unit: RelayUnit, connection: Connection, claim: Claim, 
         device,
         user.identity_key,
         number,
-        range(claim.submission_number + 1, counters.submission_number + 1),
+        range(claim.submission_number + 1, submitted + 1),
         range(claim.upload_number + 1, counters.upload_number + 1),
     )
     registered = any(one.key == device.key for one in plan.listed(unit, claim.user_id))
     _supersede(plan, device.key)
-    plan.entered[device.key] = Entered(connection, session, start, counters.submission_number, registered)
+    plan.entered[device.key] = Entered(connection, session, start, submitted, registered)
     plan.reply(
         connection,
         Welcome(
             number,
-            counters.submission_number,
+            submitted,
             start,
             counters.upload_number,
             stock.ec,

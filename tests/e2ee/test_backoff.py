@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from e2ee.backoff import RECONNECT_MAX_S, REPLACED_AGE_S, REPLACED_PAUSE_S, BackOff
+from e2ee.backoff import RECONNECT_MAX_S, REPLACED_AGE_S, REPLACED_MAX, REPLACED_PAUSE_S, BackOff
 from e2ee.errors import ClientEnded, NotAuthorized, OpenElsewhere, RefusalCode, StoreRolledBack, UserIdTaken
 from e2ee.link import LinkDown
 
@@ -50,24 +50,27 @@ def test_who_was_replaced_stays_away_for_a_minute() -> None:
     assert no_jitter().after(REPLACED, was_online=True, lasted_s=0) >= REPLACED_PAUSE_S
 
 
-def test_who_is_replaced_again_after_the_pause_gives_up() -> None:
+def test_who_is_replaced_again_and_again_after_the_pause_gives_up() -> None:
     back_off = no_jitter()
-    back_off.after(REPLACED, was_online=True, lasted_s=0)
+    for _ in range(REPLACED_MAX):
+        assert back_off.after(REPLACED, was_online=True, lasted_s=60) >= REPLACED_PAUSE_S
     with pytest.raises(OpenElsewhere):
         back_off.after(REPLACED, was_online=True, lasted_s=60)
 
 
 def test_a_broken_connection_in_between_is_no_peace() -> None:
     back_off = no_jitter()
-    back_off.after(REPLACED, was_online=True, lasted_s=0)
-    back_off.after(BROKEN, was_online=True, lasted_s=5)
+    for _ in range(REPLACED_MAX):
+        back_off.after(REPLACED, was_online=True, lasted_s=0)
+        back_off.after(BROKEN, was_online=True, lasted_s=5)
     with pytest.raises(OpenElsewhere):
         back_off.after(REPLACED, was_online=True, lasted_s=60)
 
 
 def test_who_was_replaced_after_a_long_time_in_peace_tries_again() -> None:
     back_off = no_jitter()
-    back_off.after(REPLACED, was_online=True, lasted_s=0)
+    for _ in range(REPLACED_MAX):
+        back_off.after(REPLACED, was_online=True, lasted_s=0)
     assert back_off.after(REPLACED, was_online=True, lasted_s=REPLACED_AGE_S) >= REPLACED_PAUSE_S
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.client import Client
-from e2ee.errors import InvalidArgument, InvalidUserId, RefusalCode, StoreRolledBack, UserIdTaken
+from e2ee.errors import InvalidArgument, InvalidUserId, RefusalCode, UserIdTaken
 from e2ee.events import Connected, DeliveryState, DirectMessage, DurableEvent, MessageState
 from e2ee.limits import CONTENT_SIZE_MAX
 from e2ee.options import ClientOptions
@@ -225,24 +225,6 @@ async def test_a_user_id_that_is_taken_ends_the_client_with_every_call(world: Wo
             await alice.send("bob", "hello")
         with pytest.raises(UserIdTaken):
             await alice.receive(10)
-
-
-async def test_a_store_that_was_put_back_is_noticed_before_it_sends(world: World) -> None:
-    async with both(world) as (alice, bob):
-        await alice.send("bob", "one")
-        await message(bob)
-    copy = (world.folder / "alice.db").read_bytes()
-    async with both(world) as (alice, bob):
-        await alice.send("bob", "two")
-        while (await message(bob)).text != "two":
-            pass
-    overheard = len(world.server.office.overheard)
-    (world.folder / "alice.db").write_bytes(copy)
-    async with world.client("alice") as alice:
-        await alice.send("bob", "three")
-        with pytest.raises(StoreRolledBack):
-            await alice.connected(10)
-    assert len(world.server.office.overheard) == overheard
 
 
 async def test_a_store_is_open_once_and_free_again_after_closing(world: World) -> None:

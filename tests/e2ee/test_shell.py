@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from e2ee import frames
-from e2ee.backoff import RECONNECT_MIN_S, REPLACED_PAUSE_S
+from e2ee.backoff import RECONNECT_MIN_S, REPLACED_MAX, REPLACED_PAUSE_S
 from e2ee.errors import (
     OpenElsewhere,
     RefusalCode,
@@ -105,7 +105,7 @@ async def test_a_relay_that_shuts_down_is_left_alone_for_as_long_as_it_asks() ->
         await world.accept()
 
 
-async def test_who_was_replaced_comes_back_after_a_minute_and_gives_up_the_second_time() -> None:
+async def test_who_was_replaced_comes_back_after_a_minute_and_gives_up_in_the_end() -> None:
     async with opened() as world:
         replaced = frames.Closing(RefusalCode.REPLACED, "", None)
         first = await world.accept()
@@ -115,6 +115,11 @@ async def test_who_was_replaced_comes_back_after_a_minute_and_gives_up_the_secon
         await asyncio.sleep(0)
         assert world.carrier.attempts == 1
         world.timers.advance(2)
+        for _ in range(REPLACED_MAX - 1):
+            relay = await world.accept()
+            relay.says(replaced)
+            await world.after_disconnection(relay)
+            world.timers.advance(2 * REPLACED_PAUSE_S)
         (await world.accept()).says(replaced)
         await world.until(lambda: world.shell.ended is not None)
         assert isinstance(await error_of(world), OpenElsewhere)

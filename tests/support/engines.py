@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
+import sqlite3
 from collections import deque
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -89,6 +92,23 @@ class Device:
         self.engine.close()
         self.open()
 
+    def back_up(self) -> Path:
+        """Copy the store as it is, open or not (SQLite's backup of a file in use); return where to."""
+        target = self.world.folder / f"backup-{next(self.world.numbers)}.db"
+        with (
+            closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+        return target
+
+    def put_back(self, backup: Path) -> None:
+        """Close, put a copy in the place of the store, open it."""
+        self.lose_connection()
+        self.engine.close()
+        shutil.copy(backup, self.url.removeprefix("sqlite:///"))
+        self.open()
+
     def connect(self) -> None:
         challenge = self.world.relay.challenge()
         name, welcome = self.world.relay.login(self.engine.login(challenge), challenge)
@@ -112,6 +132,9 @@ class Device:
             if output.acknowledge is not None:
                 self.outgoing.append(Acknowledge(output.acknowledge))
         self.wake_at = output.wake_at
+        if output.reconnect and self.connected:
+            self.lose_connection()
+            self.connect()
 
     def send(self, to: str, content: str | bytes) -> MessageId:
         message_id, output = self.engine.send(to, content)
@@ -201,11 +224,11 @@ class Device:
 class World:
     """A relay and the devices around it."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
+    def __init__(self, folder: Path, seed: int = 0, make_relay: Callable[[Clock], PostOffice] | None = None) -> None:
         self.folder = folder
         self.dice = random.Random(seed)
         self.clock = Clock()
-        self.relay = PostOffice()
+        self.relay = PostOffice() if make_relay is None else make_relay(self.clock)
         self.every: list[Device] = []
         self.numbers = itertools.count()
 
@@ -251,8 +274,9 @@ class World:
         for device in self.every:
             device.engine.close()
 
-    def keys_used_twice(self) -> list[tuple[DeviceName, DeviceName | None, bytes, int]]:
-        """Message keys with two different ciphertexts, ever."""
+    def keys_used_twice(self, since: int = 0) -> list[tuple[DeviceName, DeviceName | None, bytes, int]]:
+        """Message keys with two different ciphertexts, ever; with *since*, one of them from this number on."""
         return keys_used_twice(
-            (sender, recipient, envelope.kind, envelope.body) for sender, recipient, envelope in self.relay.overheard
+            ((sender, recipient, envelope.kind, envelope.body) for sender, recipient, envelope in self.relay.overheard),
+            since,
         )

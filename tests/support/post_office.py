@@ -25,6 +25,7 @@ from e2ee.frames import (
     GetGroupLog,
     KemPreKey,
     Login,
+    LowPreKeys,
     OneTimePreKey,
     Outcome,
     RefusedRequest,
@@ -107,7 +108,9 @@ class PostOffice:
         if box is None or box.registration_id != registration_id:
             # Another registration has no prekeys yet; mail and counters stay.
             before = box or Mailbox(registration_id)
-            box = Mailbox(registration_id, before.counters, mail=before.mail, number=before.number)
+            box = Mailbox(
+                registration_id, before.counters, mail=before.mail, number=before.number, numbers=before.numbers
+            )
             self.boxes[name] = box
         highest = Counters(box.counters.submission, box.counters.delivery, box.counters.upload)
         box.counters = Counters(*(max(pair) for pair in zip(_all(highest), numbers, strict=True)))
@@ -145,7 +148,7 @@ class PostOffice:
         box = self.boxes[name]
         return not box.drained or any(one.number > box.pushed for one in box.mail)
 
-    def push(self, name: DeviceName) -> Deliver | Drained | None:
+    def push(self, name: DeviceName) -> Deliver | Drained | LowPreKeys | None:
         """What the relay says unasked, if anything."""
         box = self.boxes[name]
         new = [one for one in box.mail if one.number > box.pushed][:BATCH]
@@ -165,6 +168,9 @@ class PostOffice:
 
     def _upload(self, sender: DeviceName, frame: UploadPreKeys) -> Uploaded:
         box = self.boxes[sender]
+        if frame.purge and frame.number > box.counters.upload:
+            box.one_time.clear()
+            box.one_time_kem.clear()
         box.counters.upload = max(box.counters.upload, frame.number)
         box.signed_prekey = frame.signed_prekey or box.signed_prekey
         box.last_resort = frame.last_resort_kem_prekey or box.last_resort

@@ -49,6 +49,7 @@ class TinyOutput:
     ready: bool = True
     wake_at: float | None = None
     outcomes: tuple[GroupOutcome, ...] = ()
+    reconnect: bool = False
 
 
 class TinyEngine:
@@ -84,6 +85,9 @@ class TinyEngine:
         assert not self.online
         self.online = True
         return TinyOutput(tuple(self.outbox.values()), events=(Connected(),), ready=self.ready, wake_at=self.wake_at)
+
+    def accept_rollback(self) -> None:
+        self.steps.append("accept_rollback")
 
     def disconnected(self) -> TinyOutput:
         self._step("disconnected")

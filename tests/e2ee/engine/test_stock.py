@@ -37,7 +37,7 @@ def test_a_full_stock_is_made_ten_at_a_time_and_uploaded_at_once(world: World) -
     assert steps == 10
     (upload,) = uploads(device)
     assert (len(upload.one_time_prekeys), len(upload.one_time_kem_prekeys)) == (100, 100)
-    assert (upload.number, upload.purge) == (1, False)
+    assert (upload.number, upload.purge) == (1, True)
 
 
 def test_prekeys_are_stored_before_they_are_uploaded(world: World) -> None:

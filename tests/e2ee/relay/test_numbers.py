@@ -56,6 +56,19 @@ def test_r4_11_a_number_is_remembered_within_the_batch_that_used_it() -> None:
     assert [reply.refusal for reply in alice.take(Submitted)] == [None, RefusalCode.ROLLED_BACK]
 
 
+def test_r4_4_what_another_connection_submits_in_the_batch_of_a_login_is_told_by_its_welcome() -> None:
+    desk = Desk()
+    alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
+    clone = replace_counters(alice.device)
+    line = desk.open(clone)
+    desk.handle(
+        alice.arrival(alice.device.submit(bob.device, b"one clone's")),
+        line.arrival(clone.login(line.connection.nonce)),
+    )
+    assert line.one(Welcome).submission_number == 1
+    assert line.submitted(bob.device, b"the other clone's").refusal == RefusalCode.ROLLED_BACK
+
+
 def test_a_number_that_waited_while_many_later_ones_went_is_still_taken() -> None:
     desk = Desk()
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
