@@ -37,6 +37,7 @@ __all__ = [
     "IdentityUndecided",
     "InvalidArgument",
     "InvalidUserId",
+    "LogForked",
     "MalformedFrame",
     "NotAMember",
     "NotAuthorized",
@@ -182,6 +183,10 @@ class UnknownGroup(GroupError):
 
 class NotAMember(GroupError):
     """We have no seat in the group under our present identity key: join it, or ask an admin for an invitation."""
+
+
+class LogForked(GroupError):
+    """Two logs of the group were seen (`GroupForked`): compare fingerprints, then `accept_fork`, or leave."""
 
 
 class IdentityUndecided(GroupError):

@@ -25,10 +25,12 @@ from e2ee.events import (
     GroupJoined,
     GroupLeft,
     GroupMemberJoined,
+    GroupMemberLeft,
     GroupOperationFailed,
 )
 from e2ee.groups import GroupKind, Role
 from e2ee.options import ClientOptions
+from e2ee.relay import Relay
 from tests.support.post_server import PostServer, post_server
 
 if TYPE_CHECKING:
@@ -204,3 +206,31 @@ async def test_the_synchronous_client_has_groups_too(world: World) -> None:
             return [one.kind.name for one in alice.groups()]
 
     assert await asyncio.to_thread(talk) == ["INVITATION"]
+
+
+@pytest.mark.slow
+async def test_a_group_at_a_real_relay(tmp_path: Path) -> None:
+    def client(user_id: str) -> Client:
+        store = f"sqlite:///{tmp_path / user_id}.db"
+        return Client(user_id, relay=relay.url, store=store, options=ClientOptions(one_time_prekeys=3))
+
+    async with (
+        Relay(store=f"sqlite:///{tmp_path / 'relay'}.db") as relay,
+        client("alice") as alice,
+        client("bob") as bob,
+    ):
+        await bob.connected(10)
+        made = await alice.create_group("team")
+        assert (await bob.join_group("team")).id == made.id
+        assert (await event(alice, GroupMemberJoined)).user == "bob"
+        await alice.close_group(made)
+        await alice.promote(made, "bob")
+        await alice.leave_group(made)
+        assert (await event(bob, GroupMemberLeft)).user == "alice"
+        await bob.add_member("team", "alice")
+        assert (await event(alice, GroupInvitation)).by == "bob"
+        group = await alice.accept_invitation("team")
+        assert group.fingerprint == (await bob.group("team")).fingerprint
+        await bob.delete_group("team")
+        assert (await event(alice, GroupDeleted)).by == "bob"
+        assert (await alice.create_group("team")).id != made.id

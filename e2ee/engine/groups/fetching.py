@@ -131,6 +131,7 @@ def _completed(step: Step, group: LoadedGroup) -> None:
     """The whole log of a group that was new to us is here: keep it if it is any business of ours."""
     now, key = group.membership, step.account.identity.public_key
     group.fetching, group.changed = False, True
+    step.moved_logs[now.group_id] = None  # messages that came before the log are judged now
     invitation = now.invited.get(step.user_id)
     invited = invitation is not None and invitation.identity_key == key
     if now.is_member(step.user_id, key) or invited:

@@ -26,8 +26,9 @@ def accept(step: Step, group: LoadedGroup) -> None:
     """Let a fork be decided about: compare logs with the relay, as soon as there is a connection."""
     if group.fork is None:
         return
-    group.accept(group.fork)
-    group.accepting = True
+    if not group.accepting:
+        group.accept(group.fork)
+        group.accepting = True
     want_log(step, group.membership.group_id)
 
 
@@ -60,6 +61,7 @@ def compare_logs(step: Step, group: LoadedGroup, fetch: LogFetch, start: int, re
     if number <= now.number:
         _cut(step, group, number - 1)
     group.accepting, group.fork, group.changed = False, None, True
+    step.moved_logs[now.group_id] = None  # what has waited for the decision is judged now
     return True
 
 

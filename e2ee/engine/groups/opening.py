@@ -24,7 +24,7 @@ from .chains import ask_for, identity_of, key_name, log_name
 from .lane import group_lane
 from .log import Standing, expect
 from .receipts import due_in_group
-from .state import membership, membership_at
+from .state import epoch_at, membership, membership_at, was_member
 from .wanted import want_log
 
 if TYPE_CHECKING:
@@ -130,10 +130,9 @@ def _compare_log(step: Step, content: Content, group_id: bytes, identity_key: by
             raise GroupWaits(Reason.LOG_FORKED, log_name(group_id))
         case Standing.KNOWN:
             pass
-    then = membership_at(step, group_id, destination.group_number)
-    if then is None or then.epoch != destination.group_epoch:
+    if epoch_at(step, group_id, destination.group_number) != destination.group_epoch:
         raise MalformedFrame("the content names another epoch than the log has")
-    if not then.is_member(content.sender_user_id, identity_key):
+    if not was_member(step, group_id, destination.group_number, content.sender_user_id, identity_key):
         raise MalformedFrame("the sender was no member under this identity key")
 
 

@@ -14,6 +14,7 @@ from e2ee.errors import (
     GroupError,
     GroupRefused,
     IdentityUndecided,
+    LogForked,
     NotAMember,
     RefusalCode,
 )
@@ -21,6 +22,7 @@ from e2ee.frames import AppendEntry
 from e2ee.groups import EntryRefused, GroupKind, Membership, Operation, reread_entry
 from e2ee.trust import Direction, Verdict
 
+from . import forks
 from .endings import finish
 from .fetching import INBOX_ROOM, fetches_due, pump_fetches
 from .log import take_entries
@@ -80,9 +82,8 @@ def take_up(step: Step) -> None:
     """Go on, on a new connection, with what the last one, or the last run, has left."""
     groups = step.memory.groups
     groups.operating = bool(step.unit.group_operations.all())
-    for group in step.groups.all():
-        if group.fetching or group.accepting:
-            want_log(step, group.membership.group_id)
+    for group_id in step.groups.unfinished():
+        want_log(step, group_id)
 
 
 def group_work_at(groups: GroupsMemory) -> Iterator[float]:
@@ -168,7 +169,7 @@ def _sign_again(step: Step, operation: GroupOperation, wish: GroupWish) -> bytes
     if entry.number == now.number + 1 and entry.previous_hash == now.hash:
         return operation.entry
     there = step.unit.groups.log(now.group_id, after=entry.number - 1, limit=1)
-    if (there and there[0].hash == entry.hash) or _is_fulfilled(step, now, wish):
+    if (there and there[0].hash == entry.hash) or _is_fulfilled(now, wish):
         finish(step, operation, None)
         return None
     if operation.attempts >= TRIES_MAX:
@@ -180,17 +181,13 @@ def _sign_again(step: Step, operation: GroupOperation, wish: GroupWish) -> bytes
 def _signed(step: Step, operation: GroupOperation, wish: GroupWish, group: LoadedGroup) -> bytes | None:
     """Raises GroupError if the wish cannot be."""
     now, what = group.membership, wish.operation
-    key = step.account.identity.public_key
-    if what is Operation.JOIN:
-        if now.is_member(step.user_id, key):
-            finish(step, operation, None)
-            return None
-        if step.user_id in now.invited:
-            what = Operation.ACCEPT
-    elif what is not Operation.ACCEPT and step.user_id not in now.invited and not now.is_member(step.user_id, key):
-        raise NotAMember("we are no member of the group under our present identity key")
-    if group.fork is not None:
-        raise GroupError("two logs of the group were seen: accept the fork first, or leave")
+    if what is Operation.JOIN and step.user_id in now.invited:
+        what = Operation.ACCEPT
+    if _is_done(step, now, what):
+        finish(step, operation, None)
+        return None
+    if not _may_sign(step, group, what):
+        return None
     subject_key = None
     if wish.subject is not None:
         subject_key = _subject_key(step, operation, wish.subject, now, what)
@@ -209,6 +206,29 @@ def _signed(step: Step, operation: GroupOperation, wish: GroupWish, group: Loade
         )
     except EntryRefused as cause:
         raise GroupRefused(RefusalCode.ENTRY_REFUSED, str(cause)) from cause
+
+
+def _is_done(step: Step, now: Membership, what: Operation) -> bool:
+    """Whether there is nothing to be signed: we are in already, or out."""
+    seated = now.is_member(step.user_id, step.account.identity.public_key)
+    if what is Operation.LEAVE:
+        return not seated and step.user_id not in now.invited
+    return what in (Operation.JOIN, Operation.ACCEPT) and seated
+
+
+def _may_sign(step: Step, group: LoadedGroup, what: Operation) -> bool:
+    """Whether an entry may be made now; False: after two logs have been compared. Raises GroupError."""
+    now = group.membership
+    enters = what in (Operation.JOIN, Operation.ACCEPT)
+    declines = what is Operation.LEAVE and step.user_id in now.invited
+    if not enters and not declines and not now.is_member(step.user_id, step.account.identity.public_key):
+        raise NotAMember("we are no member of the group under our present identity key")
+    if group.fork is None:
+        return True
+    if what is not Operation.LEAVE:
+        raise LogForked("two logs of the group were seen: accept the fork, or leave")
+    forks.accept(step, group)  # whoever leaves need not know which log is the right one
+    return False
 
 
 def _subject_key(
@@ -242,13 +262,9 @@ def _subject_key(
     return record.identity_key
 
 
-def _is_fulfilled(step: Step, now: Membership, wish: GroupWish) -> bool:
+def _is_fulfilled(now: Membership, wish: GroupWish) -> bool:
     """Whether somebody else's entries have done what was wanted."""
     match wish.operation:
-        case Operation.JOIN | Operation.ACCEPT:
-            return now.is_member(step.user_id, step.account.identity.public_key)
-        case Operation.LEAVE:
-            return step.user_id not in now.members and step.user_id not in now.invited
         case Operation.REMOVE:
             return wish.subject not in now.members and wish.subject not in now.invited
         case Operation.CLOSE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from e2ee.codec import decode_array, encode_array, flag, integer, items, octets, optional, record
 from e2ee.errors import MalformedFrame, UnknownGroup
 from e2ee.groups import EntryRefused, Group, Membership, reread_entry
+from e2ee.ids import UserId
 from e2ee.limits import COUNTER_MAX, GROUP_ID_SIZE
 from store import StoreCorrupt, StoredGroup
 
@@ -27,12 +28,14 @@ __all__ = [
     "GroupsInUse",
     "LoadedGroup",
     "Memberships",
+    "epoch_at",
     "group_view",
     "membership",
     "membership_at",
     "replayed",
     "require_group",
     "resolve",
+    "was_member",
 ]
 
 MEMBERSHIPS_CACHED_MAX: Final = 64  # values of up to 100 kB: the present ones of busy groups, and those just before
@@ -121,6 +124,14 @@ class GroupsInUse:
         found = [self.get(stored.group_id) for stored in self._unit.groups.all()]
         return [one for one in found if one is not None]
 
+    def unfinished(self) -> list[bytes]:
+        """Groups whose logs are to be read on, or compared with the relay's. Reads no membership."""
+        return [
+            stored.group_id
+            for stored in self._unit.groups.all()
+            if (parts := _parts(stored.state)) and (parts[1] or parts[3])
+        ]
+
     def add(self, group: LoadedGroup) -> None:
         """Take up a group that was not known."""
         group.changed = True
@@ -201,6 +212,29 @@ def membership_at(step: Step, group_id: bytes, number: int) -> Membership | None
     return step.memory.memberships.get(group_id, found[0].hash) or (
         None if number > REPLAYED_MAX else replayed(step, group_id, number)
     )
+
+
+def epoch_at(step: Step, group_id: bytes, number: int) -> int | None:
+    """The epoch that an entry of our own log begins or goes on with; None: there is none such."""
+    found = step.unit.groups.log(group_id, after=number - 1, limit=1)
+    if not found or found[0].number != number:
+        return None
+    try:
+        return reread_entry(found[0].entry).epoch
+    except MalformedFrame as cause:
+        raise StoreCorrupt("the log of a group is damaged") from cause
+
+
+def was_member(step: Step, group_id: bytes, number: int, user_id: str, identity_key: bytes) -> bool:
+    """Whether somebody had a seat under a key as of an entry: who has it since then needs no replay."""
+    group = step.groups.get(group_id)
+    if group is None or number > group.membership.number:
+        return False
+    seat = group.membership.members.get(UserId(user_id))
+    if seat is not None and seat.identity_key == identity_key and seat.since <= number:
+        return True
+    then = membership_at(step, group_id, number)
+    return then is not None and then.is_member(user_id, identity_key)
 
 
 def replayed(step: Step, group_id: bytes, number: int) -> Membership:

@@ -10,8 +10,8 @@ import pytest
 
 from e2ee.engine.groups.log import Standing, expect
 from e2ee.engine.groups.members import usable_members
-from e2ee.engine.groups.state import membership, membership_at
-from e2ee.errors import GroupError, GroupRefused, RefusalCode
+from e2ee.engine.groups.state import epoch_at, membership, membership_at, was_member
+from e2ee.errors import GroupRefused, LogForked, RefusalCode
 from e2ee.events import (
     DeliveryRefused,
     GroupForked,
@@ -261,7 +261,7 @@ def test_a_second_log_is_found_out_told_once_with_both_entries_and_stops_operati
     [event] = three.bob.device.of(GroupForked)
     assert (event.log_number, event.ours, event.theirs) == (2, three.stored.log[2], theirs)
     assert three.bob.group().forked
-    with pytest.raises(GroupError):
+    with pytest.raises(LogForked):
         three.bob.act(Operation.PROMOTE, "carol")
 
 
@@ -322,6 +322,33 @@ def test_an_accepted_fork_where_the_relay_has_our_log_leaves_it_and_is_not_told_
     assert not three.bob.group().forked
     assert three.bob.group().fingerprint == before
     assert len(three.bob.device.of(GroupForked)) == 1
+
+
+def test_who_leaves_a_forked_group_is_out_of_whichever_log_the_relay_has(three: Three) -> None:
+    theirs = forked(three)
+    stored = three.stored
+    stored.log[2:] = [theirs]
+    stored.state = then(Membership.start(take_entry(stored.log[0])), *stored.log[1:])
+    three.bob.act(Operation.LEAVE)
+    assert three.bob.groups() == []
+    assert list(stored.state.members) == ["alice"]
+    assert len(three.bob.device.of(GroupLeft)) == 1
+
+
+def test_a_seat_that_lasts_needs_no_replay_and_one_that_ended_is_found_by_it(three: Three) -> None:
+    two_and_carol(three)
+    three.carol.join("team")
+    three.alice.act(Operation.REMOVE, "carol")
+    group_id, bob, carol = three.stored.state.group_id, three.bob.identity, three.carol.identity
+
+    def had(number: int, user: str, key: bytes) -> bool:
+        return in_step(three.alice, lambda step: was_member(step, group_id, number, user, key))
+
+    assert [had(number, "bob", bob.public_key) for number in range(5)] == [False, True, True, True, False]
+    assert [had(number, "carol", carol.public_key) for number in range(4)] == [False, False, True, False]
+    assert not had(2, "bob", carol.public_key)
+    epochs = in_step(three.alice, lambda step: [epoch_at(step, group_id, number) for number in range(5)])
+    assert epochs == [0, 1, 2, 3, None]
 
 
 # Long logs.
