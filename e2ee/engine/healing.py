@@ -58,9 +58,13 @@ def note_opened(step: Step, device: DeviceName, session: Session) -> None:
     if fresh and device not in step.proven:
         step.proven.add(device)
         _save(step, device, _schedule(step, device).after_opening(step.now))
-    if device in healing.parked and device not in healing.opens:
-        healing.opens.add(device)
-        healing.wanted[device] = step.now  # what waited for a heal need not wait for it any more
+    if device not in healing.parked:
+        return
+    if device in healing.opens:
+        healing.wanted.setdefault(device, step.now)  # it is there, but has not answered for all of it
+        return
+    healing.opens.add(device)
+    healing.wanted[device] = step.now  # what waited for a heal need not wait for it any more
 
 
 # The connection.
@@ -101,8 +105,7 @@ def _see_to(step: Step, device: DeviceName) -> None:
     rows = _asked_for(step, device)
     if not rows or device[0] in step.unit.blocked.all():
         healing.wanted.pop(device)
-        if not step.unit.pending.from_device(*device):
-            healing.parked.discard(device)
+        healing.parked.discard(device)
         return
     session = step.sessions.get(*device)
     works = device in healing.opens and session is not None and session.can_encrypt
@@ -119,7 +122,7 @@ def _see_to(step: Step, device: DeviceName) -> None:
     if allowed_at > step.now:
         healing.wanted[device] = allowed_at
         over_budget = allowed_at > schedule.allowed_at(step.now)
-        if (schedule.repeated or over_budget) and device not in healing.paused:
+        if (over_budget or (schedule.repeated and not works)) and device not in healing.paused:
             healing.paused.add(device)
             step.tell(HealingPaused(UserId(device[0]), device[1], allowed_at))
         return
