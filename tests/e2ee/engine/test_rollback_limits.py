@@ -199,6 +199,20 @@ def test_a_relay_that_refuses_every_number_forces_one_recovery_a_day(world: Worl
             assert bob.texts() == ["hello"]
 
 
+def test_a_relay_that_knows_no_prekeys_of_a_device_gets_them_again(world: World, alice: Device, bob: Device) -> None:
+    alice.send("bob", "hello")
+    while not any(isinstance(frame, Submit) for frame in alice.outgoing):
+        (alice.relay_takes_one if alice.outgoing else alice.take_reply)()
+    request = first_request(alice, Submit)
+    alice.outgoing.clear()
+    alice.take(alice.engine.reply(request, Submitted(0, (), RefusalCode.NOT_REGISTERED, None, None)))
+    upload = first_request(alice, UploadPreKeys)
+    assert isinstance(upload, UploadPreKeys)
+    assert upload.signed_prekey is not None
+    world.settle()
+    assert bob.texts() == ["hello"]
+
+
 def test_a_relay_of_another_version_is_refused(alice: Device) -> None:
     with pytest.raises(Refused) as refused:
         alice.engine.login(Challenge((2,), bytes(32), ()))
