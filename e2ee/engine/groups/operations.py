@@ -20,12 +20,13 @@ from e2ee.errors import (
 )
 from e2ee.frames import AppendEntry
 from e2ee.groups import EntryRefused, GroupKind, Membership, Operation, reread_entry
+from e2ee.limits import GROUP_LOG_MAX
 from e2ee.trust import Direction, Verdict
 
 from . import forks
 from .endings import finish
 from .fetching import INBOX_ROOM, fetches_due, pump_fetches
-from .log import take_entries
+from .log import Taken, take_entries
 from .wanted import want_log, want_name
 from .wish import SIGNED, WANTED, GroupWish, wish_of
 
@@ -303,11 +304,21 @@ def take_appended(step: Step, request: AppendEntry, reply: GroupLog) -> None:
 
 
 def _stored(step: Step, operation: GroupOperation, group_id: bytes, entry: bytes) -> None:
-    """The entry is in the log; what may be missing before it here is fetched before the operation counts as done."""
-    take_entries(step, group_id, [entry])
-    if reread_entry(entry).number == 0:
-        finish(step, operation, None)
-    # Else `pump_groups`, at the end of this step, finds it in the log, or waits for the log.
+    """The relay says that it has the entry. It counts when it stands in the log as we verify it."""
+    number = reread_entry(entry).number
+    match take_entries(step, group_id, [entry]):
+        case Taken.APPLIED | Taken.DUPLICATE:
+            if number == 0:
+                finish(step, operation, None)
+            # Else `pump_groups` finds it in the log, at the end of this step.
+        case Taken.GAP:
+            # What is before it is fetched. Should it not be there, it is not asked about all the time.
+            step.memory.groups.waits[operation.operation_id] = step.now + _REFUSED_WAIT_S
+        case Taken.FORKED:
+            finish(step, operation, LogForked("two logs of the group were seen: accept the fork, or leave"))
+        case Taken.REFUSED | Taken.UNWANTED:
+            code = RefusalCode.GROUP_FULL if number >= GROUP_LOG_MAX else RefusalCode.ENTRY_REFUSED
+            finish(step, operation, GroupRefused(code))
 
 
 def _outrun(step: Step, operation: GroupOperation, group_id: bytes, reply: GroupLog) -> None:
@@ -316,6 +327,10 @@ def _outrun(step: Step, operation: GroupOperation, group_id: bytes, reply: Group
     group = step.groups.get(group_id)
     if group is not None and group.membership.number < reply.head:
         want_log(step, group_id)
+    elif group is not None and group.membership.number > reply.head:
+        reason = "the relay has lost entries of the log: make another group"
+        finish(step, operation, GroupRefused(RefusalCode.GROUP_CHANGED, reason))
+        return
     fraction = int.from_bytes(step.entropy(4), "big") / _FRACTION
     longest = CONFLICT_WAIT_S * 2 ** min(operation.attempts, TRIES_MAX)
     step.memory.groups.waits[operation.operation_id] = step.now + fraction * longest

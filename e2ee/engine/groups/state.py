@@ -91,6 +91,11 @@ class Memberships:
             self._known.move_to_end((group_id, head))
         return found
 
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self._known)
+
     def put(self, one: Membership) -> None:
         """Remember one; the one that was not asked for longest goes."""
         self._known[one.group_id, one.hash] = one
