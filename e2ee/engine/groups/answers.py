@@ -8,8 +8,9 @@ from e2ee.diagnostics import Reason
 from e2ee.engine.lanes import fail
 from e2ee.engine.memory import REPAIRS_MAX
 from e2ee.engine.receipts import log_oldest_delivered
+from e2ee.engine.rollback import recover
 from e2ee.engine.step import DELIVERED, SENT, SUBMITTED
-from e2ee.errors import RefusalCode, StoreRolledBack
+from e2ee.errors import RefusalCode
 from e2ee.events import DeliveryState
 
 from .lane import group_lane, lane_to
@@ -118,7 +119,8 @@ def _refused(
     step: Step, group_id: bytes, lane: GroupLane, refused: Sequence[bytes], code: int, wait_s: float | None
 ) -> None:
     if code == RefusalCode.ROLLED_BACK:
-        raise StoreRolledBack("the relay has seen other envelopes under a number of this device")
+        recover(step, None)
+        return
     if code in _FINAL:
         for envelope_id in refused:
             row = step.unit.envelopes.get(envelope_id)
