@@ -13,6 +13,7 @@ from .trust import IdentityPolicy, Policies, Policy
 __all__ = ["ClientOptions", "InboxMode"]
 
 PREKEYS_LOW: Final = 20  # one-time keys of a kind left at the relay: below it new ones are made
+RECEIPTS_MEMBERS_MAX: Final = 32  # of a group in which deliveries are confirmed unasked: each message costs as many
 PREKEY_STEP: Final = 10  # one-time keys of each kind made in one transaction: 2 ms, so that mail does not wait
 
 
@@ -29,6 +30,9 @@ class ClientOptions:
 
     identities: Policy | Policies = IdentityPolicy.TRUST_ON_FIRST_USE  # `Client(policy=…)` says the same
     receipts: bool = True  # whether this device tells senders that their messages arrived, or were read
+    group_receipts: bool | None = (
+        None  # the same in groups; None: as `receipts`, deliveries in groups of up to 32 members
+    )
     inbox: InboxMode = InboxMode.KEEP
     one_time_prekeys: int = PREKEYS_PER_UPLOAD_MAX  # of each kind, to be kept at the relay
     rotate_on_join: bool = False  # a new sender key when somebody joins, too; without it newcomers read no past either
@@ -37,6 +41,17 @@ class ClientOptions:
         Policies.of(self.identities)
         if type(self.one_time_prekeys) is not int or not 1 <= self.one_time_prekeys <= PREKEYS_PER_UPLOAD_MAX:
             raise InvalidArgument(f"one to {PREKEYS_PER_UPLOAD_MAX} one-time prekeys are kept at the relay")
+
+    @property
+    def gives_group_receipts(self) -> bool:
+        """Whether this device tells in groups what was read there."""
+        return self.receipts if self.group_receipts is None else self.group_receipts
+
+    def confirms_in_group(self, members: int) -> bool:
+        """Whether this device tells that a message to a group of so many members has arrived."""
+        if self.group_receipts is None:
+            return self.receipts and members <= RECEIPTS_MEMBERS_MAX
+        return self.group_receipts
 
     @property
     def prekeys_low(self) -> int:

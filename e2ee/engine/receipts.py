@@ -118,10 +118,10 @@ def _ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
 
 def mark_read(step: Step, messages: Iterable[DirectMessage | GroupMessage]) -> None:
     """Tell the senders that the application has shown their messages, if this device gives receipts."""
-    if not step.options.receipts:
-        return
+    options = step.options
     for message in messages:
-        if message.sender != step.user_id:
+        gives = options.gives_group_receipts if isinstance(message, GroupMessage) else options.receipts
+        if gives and message.sender != step.user_id:
             conversation = (
                 group_lane(bytes.fromhex(message.group)).encode() if isinstance(message, GroupMessage) else None
             )

@@ -12,10 +12,10 @@ from e2ee.engine.rollback import recover
 from e2ee.engine.step import DELIVERED, SENT, SUBMITTED
 from e2ee.errors import RefusalCode
 from e2ee.events import DeliveryState
+from e2ee.options import RECEIPTS_MEMBERS_MAX
 
 from .lane import group_lane, lane_to
 from .log import take_entries
-from .receipts import RECEIPTS_MEMBERS_MAX
 from .sending import again, hold_group
 from .state import membership
 

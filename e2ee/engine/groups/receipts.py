@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from e2ee.content import ReceiptState, decode_content, decode_receipt
 from e2ee.engine.receipts import DELIVERED_DUE, READ, due, log, log_oldest_delivered, named, take_receipt
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from e2ee.groups import Membership
     from store import OutgoingMessage
 
-__all__ = ["RECEIPTS_MEMBERS_MAX", "due_in_group", "take_any_receipt"]
-
-RECEIPTS_MEMBERS_MAX: Final = 32  # members of a group in which deliveries are confirmed: each message costs as many
+__all__ = ["due_in_group", "take_any_receipt"]
 
 
 def due_in_group(step: Step, group: Membership, user_id: str, device_id: int, number: int) -> None:
     """Note that a delivery is to be confirmed, if it is in this group and by this device."""
-    if step.options.receipts and user_id != step.user_id and len(group.members) <= RECEIPTS_MEMBERS_MAX:
+    if user_id != step.user_id and step.options.confirms_in_group(len(group.members)):
         conversation = group_lane(group.group_id).encode()
         due(step, user_id, device_id, number, DELIVERED_DUE, conversation=conversation)
 

@@ -1,0 +1,92 @@
+"""Whose client a command opens: the options that commands share."""
+
+from __future__ import annotations
+
+import ssl as tls
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from e2ee import Client, ClientOptions
+
+from .output import fail
+
+__all__ = ["Account", "Ask", "CaFile", "Device", "Relay", "Store", "User", "password"]
+
+User: TypeAlias = Annotated[str, typer.Option("--as", metavar="USER", envvar="E2EE_USER", help="Who you are.")]
+Relay: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--relay", metavar="URL", envvar="E2EE_RELAY", help="The relay's address, wss://host or ws://127.0.0.1:port."
+    ),
+]
+Store: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="E2EE_STORE",
+        help="Where keys and messages are kept: a file, sqlite:///file or postgresql://…; USER.db if not given.",
+    ),
+]
+Device: TypeAlias = Annotated[int, typer.Option("--device", min=1, max=127, help="Which of your devices this is.")]
+Ask: TypeAlias = Annotated[
+    bool,
+    typer.Option("--passphrase", help="Ask for the passphrase that seals the store (or set E2EE_PASSPHRASE)."),
+]
+CaFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--ca-file", exists=True, dir_okay=False, help="Certificates to trust instead of the system's."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The options of one client."""
+
+    user: str
+    relay: str
+    store: str | None
+    device: int
+    passphrase: str | None
+    ca_file: Path | None = None
+
+    @property
+    def store_url(self) -> str:
+        """The store as a URL: a plain path is a file of SQLite's."""
+        store = f"{self.user}.db" if self.store is None else self.store
+        return store if "://" in store else f"sqlite:///{store}"
+
+    def client(
+        self,
+        *,
+        options: ClientOptions | None = None,
+        identity: bytes | None = None,
+        identity_passphrase: str | None = None,
+    ) -> Client:
+        """Make the client; nothing is opened yet."""
+        return Client(
+            self.user,
+            relay=self.relay,
+            store=self.store_url,
+            device_id=self.device,
+            passphrase=self.passphrase,
+            ssl=None if self.ca_file is None else tls.create_default_context(cafile=str(self.ca_file)),
+            options=options,
+            identity=identity,
+            identity_passphrase=identity_passphrase,
+        )
+
+
+def password(ask: bool, *, environment: str | None, what: str = "Passphrase", confirm: bool = False) -> str | None:
+    """The passphrase out of the environment, or asked for, or none."""
+    if environment:
+        return environment
+    if not ask:
+        return None
+    given: str = typer.prompt(what, hide_input=True, confirmation_prompt=confirm)
+    if not given:
+        raise fail("an empty passphrase seals nothing: give one, or leave the option out")
+    return given
