@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from e2ee import Client, DeliveryState, DirectMessage, DurableEvent, MessageState, Relay, RelayHooks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Seen", "Stage", "demo"]
 
 _PATIENCE_S: Final = 60.0  # for the whole demonstration, on a slow machine
-_SHOWN: Final = 12  # bytes of a ciphertext
+_SHOWN: Final = 6  # bytes of a ciphertext
 _Event = TypeVar("_Event", bound=DurableEvent)
 
 
@@ -141,7 +142,7 @@ async def _direct(stage: Stage, alice: Client) -> None:
 
 def _what_the_relay_sees(stage: Stage, seen: Seen, folder: Path) -> None:
     _heading("What the relay has seen")
-    table = Table("from", "to", "kind", "bytes", "begins with")
+    table = Table("from", "to", "kind", "bytes", "begins with", box=SIMPLE)
     for sender, to, kind, body in seen.rows:
         table.add_row(sender, to, kind, str(len(body)), body[:_SHOWN].hex(" ") + " …")
     OUT.print(table)

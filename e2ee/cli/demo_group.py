@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from e2ee import GroupMemberJoined, GroupMemberLeft, GroupMessage
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .demo import Stage
 
 __all__ = ["show"]
+
+_WHY: Final = """\
+  Carol's keys open what was sent while she was in. The chains that the
+  others send on now were made after she left, and handed to each remaining
+  device through its own session: the relay could give her every ciphertext,
+  and she has no key for it."""
 
 
 async def show(stage: Stage, alice: Client) -> None:
@@ -45,13 +51,7 @@ async def show(stage: Stage, alice: Client) -> None:
         keyed = await alice.group_keys(made)
         who = ", ".join(f"{one.user}: {one.state.name.lower()}" for one in keyed)
         stage.show(alice, f"epoch {group.epoch}, her new key is with {who}")
-        OUT.print(
-            "  carol's keys open what was sent while she was in. The chains that the others send on now were made\n"
-            "  after she left, and handed to each remaining device through its own session: the relay could give\n"
-            "  her every ciphertext, and she has no key for it.",
-            style="dim",
-            markup=False,
-        )
+        OUT.print(_WHY, style="dim", markup=False)
 
 
 async def _say(stage: Stage, sender: Client, readers: tuple[Client, ...], text: str) -> None:
