@@ -74,6 +74,11 @@ class Reason(Enum):
     MALFORMED = "malformed message", False, "update the older end; if both are new, report it"
     UNSUPPORTED_VERSION = "unsupported version", False, "update the older end"
     CONTENT_MISMATCH = "its content does not belong to it", False, "report it: an attack, or a bug at the sender"
+    KEY_USED = (
+        "its message key was used before",
+        False,
+        "nothing: a repetition; if messages are missing, ask the sender",
+    )
     OWN_DEVICE = "sent by this very device", False, "nothing; if it stays, the relay is at fault"
     BAD_ENTRY = "an entry that does not follow from its group's log", False, "nothing: who made it may not do that"
     UNKNOWN_GROUP = "of a group that is not known here", False, "nothing: a group that this device is not in"

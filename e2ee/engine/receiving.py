@@ -115,6 +115,8 @@ def _open(step: Step, delivery: Delivery) -> Ending:
     try:
         plaintext = _decrypt(step, delivery)
     except MessageKeyGone:
+        # Not an envelope that we know: repeated under another id, altered, or made by a sender that went back in time.
+        step.tally.trouble(step.now, Reason.KEY_USED, delivery.envelope_id)
         return Ending.DUPLICATE
     except tuple(_REFUSED) as cause:
         return refuse(step, delivery, _REFUSED[type(cause)])

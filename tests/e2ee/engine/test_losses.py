@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from e2ee.content import ContentKind, RetryRequest, encode_retry_request
-from e2ee.diagnostics import Reason
+from e2ee.diagnostics import Reason, correlation_of
 from e2ee.engine import retries
 from e2ee.engine.alone import send_control
 from e2ee.events import (
@@ -252,3 +253,19 @@ def test_an_envelope_that_was_answered_for_is_a_duplicate_from_then_on(
     world.settle()
     assert len([event for event in bob.live if isinstance(event, MessagePending)]) == parked
     assert len(bob.of(MessageHealed)) == 1
+
+
+def test_a_repetition_under_another_id_is_a_duplicate_that_the_report_shows(
+    world: World, alice: Device, bob: Device
+) -> None:
+    alice.send("bob", "once")
+    hold_mail(world, alice)
+    (mail,) = world.relay.boxes["bob", 1].mail
+    world.settle()
+    bob.push(Deliver((mail,)))
+    assert Reason.KEY_USED.value not in bob.engine.report().reasons  # the same envelope: nothing to report
+    bob.push(Deliver((replace(mail, envelope_id=b"another id......"),)))
+    report = bob.engine.report()
+    assert (report.deliveries["duplicate"], report.reasons[Reason.KEY_USED.value]) == (2, 1)
+    assert report.troubles[-1].correlation == correlation_of(b"another id......")
+    assert bob.texts() == ["once"]

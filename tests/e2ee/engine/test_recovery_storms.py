@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2ee.events import DirectMessage, MessageLost
-from e2ee.recovery import HEALS_PER_HOUR_MAX
+from e2ee.events import DirectMessage, MessageLost, MessagesMissing
+from e2ee.recovery import GAP_AGE_S, HEALS_PER_HOUR_MAX
 from tests.support.engines import World
 
 if TYPE_CHECKING:
@@ -81,24 +81,30 @@ def come_to_rest(world: World, people: dict[str, Device]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-def test_every_message_arrives_once_or_is_told_lost_and_no_key_is_used_twice(tmp_path: Path, seed: int) -> None:
+def test_every_message_arrives_once_or_is_told_lost_or_missing_and_no_key_is_used_twice(
+    tmp_path: Path, seed: int
+) -> None:
     world = World(tmp_path, seed)
     people = {"alice": world.device("alice"), "bob": world.device("bob")}
     storm(world, people)
     come_to_rest(world, people)
     for name, device in people.items():
-        sent = {f"{'bob' if name == 'alice' else 'alice'} {number}" for number in range(MESSAGES)}
-        texts = [one for one in device.of(DirectMessage) if one.text != "ping"]
-        arrived = [str(one.text) for one in texts]
-        assert len(set(arrived)) == len(arrived)
-        lost = sum(event.count for event in device.of(MessageLost))
-        assert len(sent - set(arrived)) <= lost
-        numbers = [one.conversation_number for one in texts if not one.late]
-        assert numbers == sorted(numbers)
-        assert device.engine.report().heals_in_last_hour <= HEALS_PER_HOUR_MAX
-    for name, device in people.items():
         device.send("bob" if name == "alice" else "alice", "at last")
     world.settle()
-    assert all(device.texts()[-1] == "at last" for device in people.values())
+    world.clock.now += GAP_AGE_S
+    world.settle()
+    for name, device in people.items():
+        messages = device.of(DirectMessage)
+        assert messages[-1].text == "at last"
+        arrived = [str(one.text) for one in messages if one.text not in ("ping", "at last")]
+        assert len(set(arrived)) == len(arrived)
+        numbers = [one.conversation_number for one in messages if not one.late]
+        assert numbers == sorted(numbers)
+        # A flipped bit may make a duplicate of a message, which nobody asks for: its number is missing.
+        missing = sum(last - first + 1 for event in device.of(MessagesMissing) for first, last in event.numbers)
+        lost = sum(event.count for event in device.of(MessageLost))
+        sent = {f"{'bob' if name == 'alice' else 'alice'} {number}" for number in range(MESSAGES)}
+        assert len(sent - set(arrived)) <= lost + missing
+        assert device.engine.report().heals_in_last_hour <= HEALS_PER_HOUR_MAX
     assert world.keys_used_twice() == []
     world.close()
