@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from e2ee.events import GroupOperationFailed
 from e2ee.ids import GroupId
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["finish", "group_failed", "is_operated", "name_failed"]
 
+INBOX_WAIT_S: Final = 60.0  # seconds between two looks at an inbox that is full
+
 
 def finish(step: Step, operation: GroupOperation, error: GroupError | None) -> None:
     """Let an operation end: done (None), or with the reason why it cannot be."""
     wish = wish_of(operation)
-    step.unit.group_operations.delete(operation.operation_id)
     groups = step.memory.groups
+    if error is not None and operation.operation_id not in step.callers and not step.unit.inbox.room():
+        groups.waits[operation.operation_id] = step.now + INBOX_WAIT_S  # its end can be told when there is room
+        return
+    step.unit.group_operations.delete(operation.operation_id)
     groups.waits.pop(operation.operation_id, None)
     groups.asked.discard(operation.operation_id)
     group_id = wish.group_id
