@@ -223,6 +223,16 @@ class PeerSenderKey(NotCopied):
             front = known
         self._chains = [front, *(chain for chain in self._chains if chain is not known)][:SENDER_KEY_STATES_MAX]
 
+    def forget(self, chain_id: int) -> bool:
+        """Erase a chain, with the keys kept for late messages of it; False if it is not known.
+
+        Without a chain the key is of no more use: `to_bytes` packs one that `from_bytes` refuses.
+        """
+        kept = [chain for chain in self._chains if chain.chain_id != chain_id]
+        found = len(kept) < len(self._chains)
+        self._chains = kept
+        return found
+
     def decrypt(self, body: bytes) -> bytes:
         """Verify and open a message of this sender.
 

@@ -13,6 +13,7 @@ from .siblings import require_siblings
 if TYPE_CHECKING:
     from .accounts import StoredAccount
     from .client import ClientStore
+    from .ended_chains import EndedChain
     from .errors import (
         ExportRefused,
         Full,
@@ -54,6 +55,7 @@ __all__ = [
     "Distribution",
     "DueReceipt",
     "DurableEvent",
+    "EndedChain",
     "Envelope",
     "ExportRefused",
     "ExportedIdentity",
@@ -131,6 +133,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "outbox": ("Envelope", "LoggedMessage", "OutgoingMessage", "Recipient"),
     "peers": ("Heal", "IdentityRecord", "PeerDevice"),
     "prekeys": ("PreKeyKind",),
+    "ended_chains": ("EndedChain",),
     "sender_keys": ("Distribution", "LoadedOwnSenderKey", "LoadedPeerSenderKey"),
     "sessions": ("LoadedSession",),
     "trouble": ("PendingMessage", "Quarantined"),

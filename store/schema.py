@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from .migrations import Migration, Schema, client_2, version_table
+from .migrations import Migration, Schema, client_2, client_3, version_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -316,9 +316,24 @@ _table(
     _time("erased_at"),
     Index("erased_chains_by_key", "user_id", "device_id", "distribution_id", "chain_id", unique=True),
 )
+_table(
+    "ended_chains",
+    _device_key(),
+    _key("distribution_id", LargeBinary),
+    _key("chain_id", _NUMBER),
+    _integer("drained"),
+    _integer("messages_left"),
+    _time("connected_left_s"),
+    small=True,
+)
 _table("blocked", _key("user_id", Text), _time("blocked_at"), small=True)
 
-CLIENT: Final = Schema(name="client", version=2, metadata=_metadata, migrations=(Migration(2, client_2.apply),))
+CLIENT: Final = Schema(
+    name="client",
+    version=3,
+    metadata=_metadata,
+    migrations=(Migration(2, client_2.apply), Migration(3, client_3.apply)),
+)
 
 
 def device_row(user_id: str, device_id: int) -> bytes:

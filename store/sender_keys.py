@@ -17,6 +17,8 @@ from .schema import peer_sender_key_row
 from .tallied import TalliedTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .work import Work
 
 __all__ = [
@@ -87,6 +89,11 @@ _OF_DEVICE: Final = Statement(
     "peer_sender_keys",
     "SELECT distribution_id FROM peer_sender_keys WHERE group_id = ? AND user_id = ? AND device_id = ? "
     "ORDER BY version, distribution_id",
+)
+_OF_GROUP: Final = Statement(
+    "peer_sender_keys",
+    "SELECT user_id, device_id, distribution_id FROM peer_sender_keys WHERE group_id = ? "
+    "ORDER BY user_id, device_id, distribution_id",
 )
 _DELETE_OF_USER: Final = Statement("peer_sender_keys", "DELETE FROM peer_sender_keys WHERE user_id = ?")
 
@@ -169,6 +176,13 @@ class SenderKeys:
         """The distribution ids of a device in a group, the least used first."""
         rows = self._work.rows(_OF_DEVICE, (group_id, user_id, device_id))
         return [UUID(bytes=row[0]) for row in rows]
+
+    def peers_of(self, group_id: bytes) -> Iterator[LoadedPeerSenderKey]:
+        """Every device's keys of a group, one after the other. Raises StoreCorrupt."""
+        for user_id, device_id, distribution_id in self._work.rows(_OF_GROUP, (group_id,)):
+            loaded = self.load_peer(user_id, device_id, UUID(bytes=distribution_id))
+            if loaded is not None:
+                yield loaded
 
     def delete_of_user(self, user_id: str) -> int:
         """Erase every key of a user's devices; return how many there were."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .accounts import Accounts
+from .ended_chains import EndedChains
 from .groups import GroupOperations, Groups
 from .inbox import Conversations, Inbox, Receipts, Seen
 from .outbox import Envelopes, Outgoing, Recipients, RetryAttempts, SendLog
@@ -61,6 +62,7 @@ class Unit:
         self.sender_keys = SenderKeys(work)
         self.distributions = Distributions(work)
         self.erased_chains = ErasedChains(work)
+        self.ended_chains = EndedChains(work)
 
     @property
     def counters(self) -> Counters:

@@ -33,6 +33,7 @@ from . import account, stock
 from .groups import operations
 from .groups.distribution import bundles_came
 from .groups.lane import group_of
+from .groups.old_chains import resume_chains
 from .groups.replies import take_group_refused, take_group_reply
 from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
@@ -87,6 +88,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
         step.tell(RelayRolledBack())
     memory.ready = step.unit.prekeys.is_published()
     resume_heals(step)
+    resume_chains(step)
     operations.take_up(step)
     stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
     step.tell(Connected())

@@ -17,18 +17,19 @@ from store import Full, seen_envelope
 
 from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
-from .expiry import expire, expiry_due
+from .groups import old_chains
 from .groups.calls import GroupCalls
 from .groups.lane import group_of, lane_to
-from .groups.operations import group_work_at, pump_groups
-from .healing import next_heal_at, pump_heals
+from .groups.operations import pump_groups
+from .healing import pump_heals
 from .memory import Memory
-from .numbers import find_gaps, tell_missing
-from .pumping import lanes_due, pump_lanes
+from .numbers import find_gaps
+from .pumping import pump_lanes
 from .quarantine import take_one_by_one, uses_up_an_attempt
 from .receiving import open_delivery, reopen_moved
 from .reporting import report
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
+from .timing import do_what_is_due, next_due_at
 from .wishes import mark_read, queue_message, queue_to_group
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class Engine:
                 step.memory.caught_up = True
                 find_gaps(step)
                 step.tell(CaughtUp())
+            if not step.memory.waiting:
+                old_chains.mailbox_drained(step)
             receipts.flush(step)
 
         return self._run(work)
@@ -180,6 +183,7 @@ class Engine:
             raise
         for _ in taken:
             memory.waiting.popleft()
+        memory.deliveries_taken += len(taken)
         if taken:
             output = replace(output, acknowledge=taken[-1].number)
         due = self._wake_at()
@@ -288,17 +292,7 @@ class Engine:
         due = self._wake_at()
         if due is None or now < due:
             return Output(wake_at=due)
-
-        def work(step: Step) -> None:
-            at = receipts.flush_at(step.memory)
-            if at is not None and at <= step.now:
-                receipts.flush(step)
-            if expiry_due(step):
-                expire(step)
-            if step.memory.caught_up and step.memory.gaps_at is not None and step.memory.gaps_at <= step.now:
-                tell_missing(step)
-
-        return self._run(work)
+        return self._run(do_what_is_due)
 
     def finish(self) -> Output:
         """Let what waits for company go without: receipts."""
@@ -376,15 +370,7 @@ class Engine:
 
     def _wake_at(self) -> float | None:
         """When something is due by time alone; None while there is no connection."""
-        memory = self._memory
-        if not memory.online:
-            return None
-        due = [memory.expiry_at, *group_work_at(memory.groups), *lanes_due(memory)]
-        gaps_at = memory.gaps_at if memory.caught_up else None
-        due += [at for at in (receipts.flush_at(memory), next_heal_at(memory), gaps_at) if at is not None]
-        if not memory.stock.uploading and (memory.stock.wanted or memory.stock.not_before):
-            due.append(memory.stock.not_before)
-        return min(due)
+        return next_due_at(self._memory)
 
 
 def _joined(first: Output, second: Output) -> Output:

@@ -107,6 +107,8 @@ class Memory:
     active: dict[str, None] = field(default_factory=dict)  # users in whose lane something may be waiting, in order
     group_lanes: dict[bytes, GroupLane] = field(default_factory=dict)  # by group id
     active_groups: dict[bytes, None] = field(default_factory=dict)  # in whose lane something may be waiting
+    chains_counted_at: float | None = None  # when ended chains were last looked at; None: there are none
+    deliveries_taken: int = 0  # since then
     key_requests: dict[bytes, float] = field(default_factory=dict)  # when a missing sender key was last asked for
     key_answers: dict[tuple[bytes, str, int], float] = field(default_factory=dict)  # when a device was last answered
     stale: set[tuple[str, int]] = field(default_factory=set)  # devices whose session must be renewed before it sends

@@ -297,3 +297,17 @@ def test_the_signature_is_over_what_was_received_and_not_over_an_encoding_of_our
     body = own.encrypt(b"hello")
     encoded = SenderKeyMessage.parse(body).signed + b"\x78\x01"  # an unknown field
     assert reader.decrypt(encoded + own._signing.sign(encoded, seeded(1))) == b"hello"
+
+
+def test_a_forgotten_chain_opens_nothing_and_the_others_go_on() -> None:
+    own = OwnSenderKey.create(UUID(int=1))
+    peer = PeerSenderKey.from_distribution_message(own.distribution_message())
+    message = own.encrypt(b"old")
+    following = OwnSenderKey.create(own.distribution_id)
+    peer.add_distribution_message(following.distribution_message())
+    assert peer.forget(own.chain_id)
+    assert not peer.forget(own.chain_id)
+    assert peer.chain_ids == (following.chain_id,)
+    with pytest.raises(UnknownSenderKey):
+        peer.decrypt(message)
+    assert peer.decrypt(following.encrypt(b"new")) == b"new"

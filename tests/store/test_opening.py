@@ -151,6 +151,7 @@ def test_tables_of_version_1_are_brought_forward_on_either_database(database_url
         unit.pending.add("bob", 1, bytes(16), 2, b"parked", reason="r")
         unit.conversations.save_received(b"bob", "bob", 1, Received(4, ((2, 2),), 1.0))
     for statement in (
+        "DROP TABLE ended_chains",
         "DROP TABLE sent_envelopes",
         "ALTER TABLE envelopes DROP COLUMN alone",
         "ALTER TABLE pending DROP COLUMN requests",

@@ -13,6 +13,7 @@ from ratchet.messages import DistributionMessage
 
 from .keys import current_key
 from .lane import group_lane, lane_to
+from .old_chains import older_ended
 from .state import membership
 
 if TYPE_CHECKING:
@@ -73,8 +74,13 @@ def take_key(step: Step, content: Content) -> bytes | None:
     elif loaded.group_id != body.group_id:
         raise MalformedFrame("the distribution id is another group's")
     else:
+        before = loaded.key.chain_ids
         loaded.key.add_distribution_message(body.distribution)
+        for gone in set(before) - set(loaded.key.chain_ids):
+            step.unit.erased_chains.add(sender, device, message.distribution_id, gone)
         step.unit.sender_keys.save_peer(loaded)
+        if loaded.key.chain_ids[0] == message.chain_id:
+            older_ended(step, loaded, message.chain_id)
     due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
     return key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
 

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from ratchet import OwnSenderKey
 
+from .old_chains import all_ended
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -66,6 +68,8 @@ def membership_changed(step: Step, before: Membership | None, after: Membership,
     """
     step.memory.active_groups[entry.group_id] = None
     step.moved_logs[entry.group_id] = None
+    if before is not None and any(not after.is_member(name, one.identity_key) for name, one in before.members.items()):
+        all_ended(step, entry.group_id)
     if after.deleted or not after.is_member(step.user_id, step.account.identity.public_key):
         drop_key(step, entry.group_id)
         return
