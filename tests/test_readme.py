@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def test_the_readme_marks_its_two_commands_and_its_examples() -> None:
-    assert set(marked_blocks()) == {"main", "test", "example", "client"}
+    assert set(marked_blocks()) == {"main", "test", "example", "client", "group"}
 
 
 @pytest.mark.parametrize("name", ["main", "test"])
@@ -32,11 +32,11 @@ def test_each_command_is_one_line_that_makes_its_own_environment(name: str) -> N
     assert re.fullmatch(r"python3 -m venv \.venv && .*\n", marked_blocks()[name])
 
 
-def test_the_example_is_the_file_that_the_main_command_runs() -> None:
+def test_the_example_of_the_ratchet_is_the_file_that_the_built_wheel_is_tried_with() -> None:
     example = (ROOT / "docs/conversation.py").read_text("utf-8")
     _, _, code = example.partition("\n\n")  # without the file's own docstring
     assert marked_blocks()["example"] == code
-    assert "docs/conversation.py" in marked_blocks()["main"]
+    assert "docs/conversation.py" in (ROOT / "noxfile.py").read_text("utf-8")
 
 
 def test_the_example_prints_what_the_readme_says() -> None:
@@ -51,9 +51,10 @@ def test_the_example_prints_what_the_readme_says() -> None:
     assert ran.stdout in (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_example_of_client_and_relay_delivers_its_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "printed"), [("client", "alice hello bob\n"), ("group", "team bob hello team\n")])
+def test_the_examples_of_client_and_relay_deliver_their_message(name: str, printed: str, tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", marked_blocks()["client"]],
+        [sys.executable, "-W", "error", "-c", marked_blocks()[name]],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -61,4 +62,4 @@ def test_the_example_of_client_and_relay_delivers_its_message(tmp_path: Path) ->
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert ran.stderr == ""
-    assert ran.stdout == "alice hello bob\n"
+    assert ran.stdout == printed
