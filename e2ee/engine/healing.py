@@ -155,13 +155,17 @@ def take_heal(step: Step, request: GetBundles, reply: Bundles) -> bool:
     if device is None:
         return False
     rows = _asked_for(step, device)
+    if not rows:
+        healing.wanted.pop(device, None)  # all of it was answered for meanwhile
+        return True
     stranger = _is_stranger(step, device)  # before the bundle puts an identity on record
+    # One answer, one bundle: each that is taken archives a ratchet, and only 40 are kept.
+    answer = next((one for one in reply.users if one.user_id == device[0]), None)
+    bundle = None if answer is None else next((one for one in answer.bundles if one.device_id == device[1]), None)
+    shown = None if answer is None else answer.identity_key
     session = None
-    for answer in reply.users:
-        bundle = next((one for one in answer.bundles if one.device_id == device[1]), None)
-        known = answer.user_id == device[0] and answer.identity_key is not None and bundle is not None
-        if rows and known and answer.identity_key and bundle and accepted(step, answer, answer.identity_key):
-            session = _renewed(step, device, bundle, answer.identity_key)
+    if answer is not None and bundle is not None and shown is not None and accepted(step, answer, shown):
+        session = _renewed(step, device, bundle, shown)
     if session is not None:
         _count(step, device, stranger=stranger)
         _ask(step, device, session, rows)
@@ -212,7 +216,6 @@ def _ask(step: Step, device: DeviceName, session: Session, rows: list[PendingMes
     step.unit.pending.asked(rows)
     healing = step.memory.healing
     healing.asked_at[device] = step.now
-    healing.paused.discard(device)
     healing.wanted.pop(device, None)
 
 
@@ -221,6 +224,7 @@ def _count(step: Step, device: DeviceName, *, stranger: bool) -> HealSchedule:
     step.unit.heals.log(stranger=stranger)
     schedule = _schedule(step, device).after_heal(step.now)
     _save(step, device, schedule)
+    step.memory.healing.paused.discard(device)
     return schedule
 
 

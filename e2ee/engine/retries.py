@@ -23,6 +23,7 @@ from e2ee.content import (
 from e2ee.diagnostics import Reason, correlation_of
 from e2ee.events import MessageHealed, MessagesResent
 from e2ee.ids import MessageId, UserId
+from e2ee.limits import RETRY_ENVELOPES_MAX
 from e2ee.recovery import RESEND_SIZE_MAX, ResendVerdict, judge_resend
 from e2ee.trust import TRUSTED
 
@@ -30,7 +31,7 @@ from .alone import send_alone, send_control
 from .groups.resending import resend_group
 from .losses import lose, settle
 from .receipts import due_again
-from .step import SUBMITTED, user_of
+from .step import SUBMITTED, lane_of, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,9 @@ def take_retry_request(step: Step, content: Content) -> None:
             known = envelope_id in carried
             gone.append((envelope_id, GoneReason.NOTHING_LOST if known else GoneReason.NOT_KNOWN))
     resent: list[MessageId] = []
-    left = RESEND_SIZE_MAX
+    # What went again before and waits still counts: whoever asks and asks must not fill the store.
+    waiting = step.unit.envelopes.in_lane(lane_of(device[0]), limit=RETRY_ENVELOPES_MAX)
+    left = RESEND_SIZE_MAX - sum(len(row.ciphertext) for row in waiting)
     for message_id, envelope_ids in messages.items():
         kept = step.unit.outgoing.get(message_id) or step.unit.send_log.get(message_id)
         if kept is not None and len(kept.content) > left:

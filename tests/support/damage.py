@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from e2ee.frames import Delivery, EnvelopeKind
 from store import LoadedSession
 
 from .engines import STEPS_MAX
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
 
     from .engines import Device, World
 
-__all__ = ["act_now", "copy_session", "forget_session", "hold_mail", "put_back"]
+__all__ = [
+    "act_now",
+    "copy_session",
+    "forged",
+    "forget_session",
+    "heals",
+    "hold_mail",
+    "put_back",
+    "signal_only",
+    "talked",
+]
 
 
 def copy_session(store: ClientStore, user_id: str, device_id: int = 1) -> Session:
@@ -56,3 +67,39 @@ def hold_mail(world: World, sender: Device) -> None:
         if not steps:
             return
         steps[0]()
+
+
+def talked(world: World, alice: Device, bob: Device) -> None:
+    """Both have written to each other, and everything is settled."""
+    alice.send("bob", "hello bob")
+    world.settle()
+    bob.send("alice", "hello alice")
+    world.settle()
+    alice.send("bob", "how are you?")
+    world.settle()
+    assert (alice.texts(), bob.texts()) == (["hello alice"], ["hello bob", "how are you?"])
+    alice.taken.clear()
+    bob.taken.clear()
+    alice.live.clear()
+    bob.live.clear()
+
+
+def heals(device: Device) -> int:
+    return device.engine.report().heals
+
+
+def forged(sender: Device, recipient: Device, number: int) -> Delivery:
+    """Noise in the name of a device, as a relay can make it."""
+    body = copy_session(sender.store, recipient.name[0]).encrypt(b"noise").body
+    damaged = body[:-1] + bytes([body[-1] ^ 1])
+    return Delivery(1000 + number, *sender.name, number.to_bytes(16, "big"), EnvelopeKind.SIGNAL, damaged, 0)
+
+
+def signal_only(world: World, alice: Device, bob: Device) -> None:
+    talked(world, alice, bob)
+    bob.send("alice", "x")
+    world.settle()
+    alice.send("bob", "y")
+    world.settle()
+    bob.read_inbox()
+    bob.taken.clear()

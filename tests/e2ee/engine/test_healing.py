@@ -22,7 +22,17 @@ from e2ee.events import (
 )
 from e2ee.frames import Deliver, Delivery, EnvelopeKind
 from e2ee.recovery import HEAL_DELAY_MIN_S, HEALS_PER_HOUR_MAX, RESENDS_MAX, STRANGER_HEALS_PER_HOUR_MAX
-from tests.support.damage import act_now, copy_session, forget_session, hold_mail, put_back
+from tests.support.damage import (
+    act_now,
+    copy_session,
+    forged,
+    forget_session,
+    heals,
+    hold_mail,
+    put_back,
+    signal_only,
+    talked,
+)
 from tests.support.engines import World
 
 if TYPE_CHECKING:
@@ -32,27 +42,8 @@ if TYPE_CHECKING:
     from tests.support.engines import Device
 
 
-def talked(world: World, alice: Device, bob: Device) -> None:
-    """Both have written to each other, and everything is settled."""
-    alice.send("bob", "hello bob")
-    world.settle()
-    bob.send("alice", "hello alice")
-    world.settle()
-    alice.send("bob", "how are you?")
-    world.settle()
-    assert (alice.texts(), bob.texts()) == (["hello alice"], ["hello bob", "how are you?"])
-    alice.taken.clear()
-    bob.taken.clear()
-    alice.live.clear()
-    bob.live.clear()
-
-
 def live(device: Device, kind: type) -> list[object]:
     return [event for event in device.live if isinstance(event, kind)]
-
-
-def heals(device: Device) -> int:
-    return device.engine.report().heals
 
 
 def test_a_message_for_a_lost_session_is_asked_for_and_told_once(world: World, alice: Device, bob: Device) -> None:
@@ -172,23 +163,6 @@ def test_what_was_parked_before_a_restart_is_asked_for_after_it(world: World, al
     bob.connect()
     world.settle()
     assert bob.texts() == ["are you there?"]
-
-
-def forged(sender: Device, recipient: Device, number: int) -> Delivery:
-    """Noise in the name of a device, as a relay can make it."""
-    body = copy_session(sender.store, recipient.name[0]).encrypt(b"noise").body
-    damaged = body[:-1] + bytes([body[-1] ^ 1])
-    return Delivery(1000 + number, *sender.name, number.to_bytes(16, "big"), EnvelopeKind.SIGNAL, damaged, 0)
-
-
-def signal_only(world: World, alice: Device, bob: Device) -> None:
-    talked(world, alice, bob)
-    bob.send("alice", "x")
-    world.settle()
-    alice.send("bob", "y")
-    world.settle()
-    bob.read_inbox()
-    bob.taken.clear()
 
 
 def test_noise_in_a_peer_s_name_costs_one_heal_a_minute_and_ends_as_lost(
