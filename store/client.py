@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType, TracebackType
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, RootTransaction
 
     from .maintenance import Finding
 
@@ -148,11 +148,8 @@ class ClientStore:
             transaction.commit()
         except BaseException as error:
             self._lost = self._lost or isinstance(error, StoreLost)
-            try:
-                transaction.rollback()
-            except StoreError:  # the connection is gone, and the transaction with it
-                self._disconnect()
             work.leave(committed=False)
+            self._roll_back(transaction)
             unit.account.forget()
             unit.seen.settle(committed=False)
             raise
@@ -161,6 +158,15 @@ class ClientStore:
             self._sweep_at = work.now + SWEEP_INTERVAL_S
         work.leave(committed=True)
         unit.seen.settle(committed=True)
+
+    def _roll_back(self, transaction: RootTransaction) -> None:
+        # After a commit that failed, SQLAlchemy takes the transaction to be over and would not roll it back; SQLite may
+        # be in it still, and keep its lock.
+        if transaction.is_active:
+            with suppress(StoreError):
+                transaction.rollback()
+                return
+        self._disconnect()
 
     def _connected(self) -> Connection:
         """The writer's connection, kept from unit to unit: taking one from the pool costs more than a statement."""

@@ -7,6 +7,7 @@ connection that cannot be trusted any more leaves the pool.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .database import meaning
@@ -85,6 +86,11 @@ class DriverCursor:
             and dialect.is_disconnect(error, self._driver_connection, self._cursor)
         )
         if broken and not connection.invalidated:
+            # A statement that its cursor still holds would keep SQLite's connection, and its lock, for as long as
+            # somebody holds the cursor: the traceback does.
+            if self._cursor is not None:
+                with suppress(dialect.loaded_dbapi.Error):
+                    self._cursor.close()
             connection.invalidate(error)
             connection.engine.dispose()
         return meaning(error) or error

@@ -10,9 +10,11 @@ import pytest
 
 from store import ClientStore, StaleWriter, StoreCorrupt, StoreUnavailable
 from store.database import Statement, open_engine, parse_url
+from tests.support.counting_driver import counting_driver
 
 from .test_ownership import terminate_all
 
+CALLS_MAX = 20  # of one unit: more than there are
 IMPATIENT = Statement("blocked", "SET LOCAL lock_timeout TO 100")
 
 
@@ -137,3 +139,60 @@ def test_an_interrupted_statement_costs_its_connection(sqlite_url: str) -> None:
             assert [event.body for event in unit.inbox.after(0, limit=9)] == [b"before"]
             assert unit.blocked.all() == frozenset()
         assert len(connections) == before + 1
+
+
+def interrupting(url: str, calls: list[int]) -> ModuleType:
+    """A driver whose next call but so many is interrupted."""
+
+    def call() -> None:
+        if calls:
+            calls[0] -= 1
+            if calls[0] < 0:
+                calls.clear()
+                raise KeyboardInterrupt
+
+    return counting_driver(url, call)
+
+
+def test_the_next_unit_finds_no_lock_whichever_call_of_the_one_before_was_interrupted(sqlite_url: str) -> None:
+    interrupt: list[int] = []
+
+    def work() -> None:
+        with store.begin() as unit:
+            unit.blocked.add("eve")
+            for device_id in (1, 2):  # written together, at the end
+                unit.devices.put("bob", device_id, 7)
+
+    with ClientStore.open(sqlite_url, dbapi=interrupting(sqlite_url, interrupt)) as store:
+        with store.begin():
+            pass
+        held: list[KeyboardInterrupt] = []  # with their tracebacks
+        while len(held) < CALLS_MAX:
+            interrupt[:] = [len(held)]
+            try:
+                work()
+            except KeyboardInterrupt as error:
+                held.append(error)
+            else:
+                interrupt.clear()
+                break
+            with store.begin() as unit:
+                assert not unit.blocked.all(), len(held)
+    assert len(("begin", "blocked", "devices", "epoch", "commit")) <= len(held) < CALLS_MAX
+
+
+def test_a_commit_that_fails_costs_its_unit_and_not_the_next(sqlite_url: str) -> None:
+    failures: list[sqlite3.Error] = []
+
+    def commit() -> None:
+        if failures:
+            raise failures.pop()
+
+    driver = counting_driver(sqlite_url, lambda: None, before_commit=commit)
+    with ClientStore.open(sqlite_url, dbapi=driver) as store:
+        failures.append(sqlite3.OperationalError("disk I/O error"))
+        failures[0].sqlite_errorcode = sqlite3.SQLITE_IOERR
+        with pytest.raises(StoreUnavailable), store.begin() as unit:
+            unit.blocked.add("eve")
+        with store.begin() as unit:
+            assert unit.blocked.all() == frozenset()
