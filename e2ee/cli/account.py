@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl as tls
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -13,7 +15,7 @@ from e2ee import Client, ClientOptions
 
 from .output import fail
 
-__all__ = ["Account", "Ask", "CaFile", "Device", "Relay", "Store", "User", "password"]
+__all__ = ["Account", "Ask", "password", "takes_account"]
 
 User: TypeAlias = Annotated[str, typer.Option("--as", metavar="USER", envvar="E2EE_USER", help="Who you are.")]
 Relay: TypeAlias = Annotated[
@@ -50,7 +52,7 @@ class Account:
     relay: str
     store: str | None
     device: int
-    passphrase: str | None
+    passphrase: str | None = field(repr=False)
     ca_file: Path | None = None
 
     @property
@@ -58,6 +60,12 @@ class Account:
         """The store as a URL: a plain path is a file of SQLite's."""
         store = f"{self.user}.db" if self.store is None else self.store
         return store if "://" in store else f"sqlite:///{store}"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether a store will be made: its passphrase is then asked for twice."""
+        path = self.store_url.removeprefix("sqlite:///")
+        return path != self.store_url and not Path(path).exists()
 
     def client(
         self,
@@ -78,6 +86,35 @@ class Account:
             identity=identity,
             identity_passphrase=identity_passphrase,
         )
+
+
+def takes_account(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command whose first argument is an `Account` the options that make one, in its place."""
+
+    def run(**values: Any) -> None:  # noqa: ANN401 - what the options say
+        who = {name: values.pop(name) for name in signature(_account).parameters}
+        command(_account(**who), **values)
+
+    _, *own = signature(command, eval_str=True).parameters.values()
+    shared = signature(_account, eval_str=True).parameters.values()
+    options = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (*own, *shared)]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {one.name: one.annotation for one in options}
+    run.__dict__["__signature__"] = Signature(options)
+    return run
+
+
+def _account(
+    user: User,
+    relay: Relay,
+    store: Store = None,
+    device: Device = 1,
+    ca_file: CaFile = None,
+    ask: Ask = False,
+    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
+) -> Account:
+    account = Account(user, relay, store, device, None, ca_file)
+    return replace(account, passphrase=password(ask, environment=environment, confirm=account.is_new))
 
 
 def password(ask: bool, *, environment: str | None, what: str = "Passphrase", confirm: bool = False) -> str | None:

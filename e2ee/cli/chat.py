@@ -12,7 +12,7 @@ import typer
 from e2ee import Client, DirectMessage, E2eeError, GroupMessage, IdentityChanged, OwnMessage
 from store.errors import StoreError
 
-from .account import Account, Ask, CaFile, Device, Relay, Store, User, password
+from .account import Account, takes_account
 from .output import OUT, plain, run
 from .words import line
 
@@ -32,19 +32,12 @@ HELP: Final = """\
 _SHOWN: Final = (DirectMessage, GroupMessage, OwnMessage, IdentityChanged)
 
 
+@takes_account
 def chat(
+    account: Account,
     to: Annotated[str, typer.Argument(metavar="USER", help="Whom to write to; /to changes it.")],
-    *,
-    user: User,
-    relay: Relay,
-    store: Store = None,
-    device: Device = 1,
-    ca_file: CaFile = None,
-    ask: Ask = False,
-    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
 ) -> None:
     """Talk in the terminal: every line is a message, lines that begin with / are commands (/help)."""
-    account = Account(user, relay, store, device, password(ask, environment=environment), ca_file)
     run(_chat(account, to))
 
 

@@ -12,7 +12,7 @@ import typer
 
 from e2ee import Client
 
-from .account import Account, Ask, CaFile, Device, Relay, Store, User, password
+from .account import Account, takes_account
 from .output import OUT, run
 
 __all__ = ["safety_number", "trust"]
@@ -22,7 +22,9 @@ _ROW: Final = 4  # groups
 _CONNECT_S: Final = 30.0
 
 
+@takes_account
 def safety_number(
+    account: Account,
     peer: Annotated[str, typer.Argument(metavar="USER", help="With whom.")],
     digits: Annotated[
         str | None,
@@ -32,17 +34,8 @@ def safety_number(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The bytes scanned from the other's screen, in a file."),
     ] = None,
-    *,
-    user: User,
-    relay: Relay,
-    store: Store = None,
-    device: Device = 1,
-    ca_file: CaFile = None,
-    ask: Ask = False,
-    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
 ) -> None:
     """Show the 60 digits, and a code to scan, that two people compare to know that nobody is between them."""
-    account = Account(user, relay, store, device, password(ask, environment=environment), ca_file)
     run(_safety_number(account, peer, digits, scanned))
 
 
@@ -77,19 +70,12 @@ def _code(scannable: bytes) -> str:
     return drawn.getvalue()
 
 
+@takes_account
 def trust(
+    account: Account,
     peer: Annotated[str, typer.Argument(metavar="USER", help="Whose new identity key to accept.")],
-    *,
-    user: User,
-    relay: Relay,
-    store: Store = None,
-    device: Device = 1,
-    ca_file: CaFile = None,
-    ask: Ask = False,
-    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
 ) -> None:
     """Go on with the identity key that somebody shows now; what was held is released."""
-    account = Account(user, relay, store, device, password(ask, environment=environment), ca_file)
     run(_trust(account, peer))
     OUT.print(f"the new identity key of {peer} is trusted; compare safety numbers", markup=False)
 

@@ -15,7 +15,7 @@ import typer
 
 from e2ee import Client, DeliveryState, DirectMessage, DurableEvent, Event, GroupMessage, MessageState, OwnMessage
 
-from .account import Account, Ask, CaFile, Device, Relay, Store, User, password
+from .account import Account, takes_account
 from .output import OUT, fail, run
 from .words import line
 
@@ -42,7 +42,9 @@ _REACHED: Final = {
 }
 
 
+@takes_account
 def send(
+    account: Account,
     to: Annotated[str, typer.Argument(metavar="USER", help="Who gets it.")],
     text: Annotated[
         str | None, typer.Argument(help="What to send; without it and --file, standard input is read.")
@@ -50,19 +52,10 @@ def send(
     file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Send the bytes of a file.")] = None,
     wait: Annotated[Wait, typer.Option(help="When to return.")] = Wait.SENT,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for it.")] = _PATIENCE_S,
-    *,
-    user: User,
-    relay: Relay,
-    store: Store = None,
-    device: Device = 1,
-    ca_file: CaFile = None,
-    ask: Ask = False,
-    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
 ) -> None:
     """Send one message, end-to-end encrypted."""
     if text is not None and file is not None:
         raise fail("give a text or a file, not both")
-    account = Account(user, relay, store, device, password(ask, environment=environment), ca_file)
     run(_send(account, to, text, file, wait, timeout))
 
 
@@ -96,24 +89,17 @@ async def _state(client: Client, message_id: str, wanted: DeliveryState) -> Mess
     raise fail("the client was closed")
 
 
+@takes_account
 def listen(
+    account: Account,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many messages.")] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="End when nothing has come for so many seconds.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, every event.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Show every event, not only messages.")] = False,
-    *,
-    user: User,
-    relay: Relay,
-    store: Store = None,
-    device: Device = 1,
-    ca_file: CaFile = None,
-    ask: Ask = False,
-    environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
 ) -> None:
     """Print messages as they come; each is taken out of the store once it is printed."""
-    account = Account(user, relay, store, device, password(ask, environment=environment), ca_file)
     run(_listen(account, count, timeout, as_json=as_json, everything=everything))
 
 
