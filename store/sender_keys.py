@@ -219,6 +219,11 @@ _DISTRIBUTIONS: Final = Statement(
     f"SELECT {_DISTRIBUTION_COLUMNS} FROM distributions WHERE group_id = ? AND chain_id = ? "  # noqa: S608
     "ORDER BY user_id, device_id",
 )
+_DISTRIBUTIONS_TO: Final = Statement(
+    "distributions",
+    f"SELECT {_DISTRIBUTION_COLUMNS} FROM distributions WHERE group_id = ? AND chain_id = ? "  # noqa: S608
+    "AND user_id = ? ORDER BY device_id",
+)
 _FORGET_OTHERS: Final = Statement("distributions", "DELETE FROM distributions WHERE group_id = ? AND chain_id <> ?")
 
 
@@ -237,6 +242,10 @@ class Distributions:
     def of(self, group_id: bytes, chain_id: int) -> list[Distribution]:
         """Every device of a chain, in order."""
         return [Distribution(*row) for row in self._work.rows(_DISTRIBUTIONS, (group_id, chain_id))]
+
+    def to_user(self, group_id: bytes, chain_id: int, user_id: str) -> list[Distribution]:
+        """The devices of one user, in order."""
+        return [Distribution(*row) for row in self._work.rows(_DISTRIBUTIONS_TO, (group_id, chain_id, user_id))]
 
     def forget_others(self, group_id: bytes, chain_id: int) -> int:
         """Forget the group's other chains, which nothing is sent with any more; return how many rows there were."""

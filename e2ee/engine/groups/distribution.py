@@ -171,8 +171,8 @@ def _is_held(step: Step, user_id: str) -> bool:
 
 def _settle(step: Step, loaded: LoadedOwnSenderKey, user_id: str, found: dict[int, Distribution], reason: str) -> None:
     """Write what became of the key on its way to a user: *found* for some devices, *reason* for the others."""
-    for row in _rows(step, loaded):
-        if row.user_id == user_id and row.state == ON_ITS_WAY:
+    for row in step.unit.distributions.to_user(loaded.group_id, loaded.key.chain_id, user_id):
+        if row.state == ON_ITS_WAY:
             step.unit.distributions.put(
                 found.get(row.device_id) or replace(row, state=FAILED if reason else NONE, reason=reason)
             )
@@ -277,6 +277,6 @@ def take_key_ack(step: Step, content: Content) -> None:
     loaded = current_key(step, ack.group_id)
     if loaded is None or loaded.key.chain_id not in ack.chain_ids:
         return
-    for row in _rows(step, loaded):
-        if (row.user_id, row.device_id) == (content.sender_user_id, content.sender_device_id) and row.state != NONE:
+    for row in step.unit.distributions.to_user(loaded.group_id, loaded.key.chain_id, content.sender_user_id):
+        if row.device_id == content.sender_device_id and row.state != NONE:
             step.unit.distributions.put(replace(row, state=ACKNOWLEDGED, reason=""))
