@@ -1,0 +1,139 @@
+"""What goes wrong, drawn from the seed; and what applications do meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from e2ee.frames import Deliver
+
+    from .device import Device
+    from .world import World
+
+__all__ = ["Troubles"]
+
+CALLS_MAX: Final = 120  # storage calls of a few steps: where a crash may come
+PARTITION_MAX_S: Final = 40.0
+REPEAT: Final = 0.3  # of the deliveries, while the relay repeats some
+PAUSE_MAX_S: Final = 2.0  # between two things that happen
+
+
+class Troubles:
+    """Draws one thing after the other until it is told to end. *counts* says how often each came."""
+
+    def __init__(self, world: World, *, things: int) -> None:
+        self._world = world
+        self._dice = world.dice
+        self._left = things
+        self._texts = 0
+        self.counts: Counter[str] = Counter()
+        self._kinds: list[tuple[int, str, Callable[[], None]]] = [
+            (40, "send", self._send),
+            (20, "read", self._read),
+            (12, "cut", self._cut),
+            (6, "partition", self._partition),
+            (6, "crash", self._crash),
+            (10, "crash at a storage call", self._crash_at_call),
+            (3, "relay killed", self._kill_relay),
+            (3, "relay reorders", self._reorder),
+            (3, "relay repeats", self._repeat),
+        ]
+
+    def begin(self) -> None:
+        """Plan the first thing."""
+        self._world.schedule.after(self._dice.uniform(0.0, PAUSE_MAX_S), self._next)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything has happened."""
+        return self._left == 0
+
+    def end(self) -> None:
+        """Take back what lasts: partitions, a lying relay, crashes that wait for a storage call."""
+        self._world.relay.meddle = None
+        for device in self._world.devices:
+            device.cut_off = False
+            device.crash_at_call(None)
+
+    def _next(self) -> None:
+        if not self._left:
+            return
+        self._left -= 1
+        (_, name, act) = self._dice.choices(self._kinds, [weight for weight, _, _ in self._kinds])[0]
+        self.counts[name] += 1
+        self._world.schedule.note(f"--- {name}")
+        act()
+        self._world.schedule.after(self._dice.uniform(0.0, PAUSE_MAX_S), self._next)
+
+    def _device(self) -> Device:
+        return self._dice.choice(self._world.devices)
+
+    def _send(self) -> None:
+        device = self._device()
+        others = [user for user in self._world.users() if user != device.name[0]]
+        for _ in range(self._dice.randint(1, 4)):
+            self._texts += 1
+            self._world.send(device, self._dice.choice(others), f"text {self._texts} of {device.name}")
+
+    def _read(self) -> None:
+        self._device().read()
+
+    def _cut(self) -> None:
+        self._device().cut()
+
+    def _partition(self) -> None:
+        device = self._device()
+        device.cut_off = True
+        device.cut()
+
+        def mend() -> None:
+            device.cut_off = False
+
+        self._world.schedule.after(self._dice.uniform(1.0, PARTITION_MAX_S), mend)
+
+    def _crash(self) -> None:
+        self._device().crash()
+
+    def _crash_at_call(self) -> None:
+        self._device().crash_at_call(self._dice.randrange(CALLS_MAX))
+
+    def _kill_relay(self) -> None:
+        self._world.relay.kill()
+
+    def _reorder(self) -> None:
+        """Let the relay mix up, for a while, what it delivers at once: bodies change places, numbers rise."""
+
+        def meddle(frame: Deliver) -> list[Deliver]:
+            mixed = list(frame.deliveries)
+            self._dice.shuffle(mixed)
+            numbers = [one.number for one in frame.deliveries]
+            renumbered = [replace(one, number=number) for one, number in zip(mixed, numbers, strict=True)]
+            return [replace(frame, deliveries=tuple(renumbered))]
+
+        self._meddle(meddle)
+
+    def _repeat(self) -> None:
+        """Let the relay deliver again, for a while, what it has delivered: under its number, or under a later one."""
+        before: list[Deliver] = []
+
+        def meddle(frame: Deliver) -> list[Deliver]:
+            told = [frame]
+            if self._dice.random() < REPEAT:
+                told.append(frame)
+            if before and self._dice.random() < REPEAT:
+                told.insert(0, self._dice.choice(before))
+            before.append(frame)
+            return told
+
+        self._meddle(meddle)
+
+    def _meddle(self, meddle: Callable[[Deliver], list[Deliver]]) -> None:
+        def stop() -> None:
+            self._world.relay.meddle = None
+
+        self._world.relay.meddle = meddle
+        self._world.schedule.after(self._dice.uniform(1.0, 20.0), stop)

@@ -1,0 +1,107 @@
+"""What must hold, whatever happened: nothing lost, nothing twice, no key for two texts, everybody can talk again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from e2ee.events import DeliveryState, DirectMessage, GroupMessage, HistoryGap, MessageLost, MessageState, OwnMessage
+from tests.support.key_use import Key, key_of
+
+if TYPE_CHECKING:
+    from e2ee.events import DurableEvent
+    from e2ee.frames import EnvelopeKind
+
+    from .schedule import Schedule
+
+__all__ = ["Account", "Judge", "Sent"]
+
+DeviceName: TypeAlias = tuple[str, int]
+Message: TypeAlias = DirectMessage | GroupMessage | OwnMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message whose `send` returned."""
+
+    sender: DeviceName
+    to: str  # a user, or a group's id
+    message_id: str
+    text: str
+
+
+@dataclass(slots=True)
+class Account:
+    """What a device's application has been told, in short. A backup of the machine has it too."""
+
+    messages: dict[str, int] = field(default_factory=dict)  # message id: its place in the inbox
+    copies: dict[str, int] = field(default_factory=dict)  # of what the user's other devices have sent
+    last: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))  # conversation numbers
+    failed: set[str] = field(default_factory=set)  # messages of its own
+    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by sender
+    gaps: int = 0
+
+    def copy(self) -> Account:
+        """What a backup keeps."""
+        return deepcopy(self)
+
+
+class Judge:
+    """Sees everything; *found* is what does not hold."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self.found: list[str] = []
+        self.sent: list[Sent] = []
+        self._sealed: dict[Key[DeviceName], bytes] = {}
+
+    def blame(self, what: str) -> None:
+        """Something does not hold."""
+        self._schedule.note(f"VIOLATION {what}")
+        self.found.append(what)
+
+    def overhear(self, sender: DeviceName, recipient: DeviceName, kind: EnvelopeKind, body: bytes) -> None:
+        """A ciphertext has reached the relay: its key must not have sealed another one."""
+        used = key_of(sender, recipient, kind, body)
+        if used is not None and self._sealed.setdefault(*used) != used[1]:
+            self.blame(f"a key of {sender} has sealed two texts for {recipient}")
+
+    def told(self, device: DeviceName, account: Account, event: DurableEvent) -> None:
+        """An application has been given an event."""
+        match event:
+            case DirectMessage() | GroupMessage():
+                if self._once(device, account.messages, event):
+                    self._in_order(device, account, event)
+            case OwnMessage():
+                self._once(device, account.copies, event)
+            case MessageState(state=DeliveryState.FAILED | DeliveryState.EXPIRED):
+                account.failed.add(event.message_id)
+            case MessageLost():
+                account.lost[event.sender] += event.count
+            case HistoryGap():
+                account.gaps += 1
+            case _:
+                pass
+
+    def _once(
+        self, device: DeviceName, known: dict[str, int], event: DirectMessage | GroupMessage | OwnMessage
+    ) -> bool:
+        """Whether the application has not been told this before, at this place or another."""
+        number = known.get(event.message_id)
+        if number is None:
+            known[event.message_id] = event.number
+        elif number != event.number:
+            self.blame(f"{device} was told {event.text!r} twice")
+        return number is None
+
+    def _in_order(self, device: DeviceName, account: Account, event: DirectMessage | GroupMessage) -> None:
+        """A message that comes after a later one of its device says that it is late."""
+        group = event.group if isinstance(event, GroupMessage) else ""
+        conversation = (event.sender, event.sender_device, group)
+        if event.late:
+            return
+        if event.conversation_number <= account.last[conversation]:
+            self.blame(f"{device} was told {event.text!r} out of order, and not that it is late")
+        account.last[conversation] = event.conversation_number

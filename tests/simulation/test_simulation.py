@@ -1,0 +1,104 @@
+"""Seeded runs of clients, relay and stores under faults: nothing that must hold is violated."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from e2ee.events import DirectMessage
+from e2ee.frames import EnvelopeKind
+from e2ee.ids import MessageId, UserId
+from ratchet import OwnSenderKey
+
+from .judge import Account, Judge
+from .run import run
+from .schedule import Schedule
+from .world import World
+
+FAST: Final = range(30)
+SLOW_BATCH: Final = 50
+SLOW: Final = range(1_000, 3_000, SLOW_BATCH)
+PAIR: Final = (("alice", 1), ("bob", 1))
+
+
+def check(seed: int) -> None:
+    report = run(seed)
+    assert report.violations == [], f"seed {seed}: run `python -m tests.simulation --seed {seed} --trace`"
+    assert report.messages
+
+
+@pytest.mark.parametrize("seed", FAST)
+def test_nothing_is_lost_doubled_or_sealed_twice(seed: int) -> None:
+    check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", SLOW)
+def test_nothing_is_lost_doubled_or_sealed_twice_in_many_more_worlds(first: int) -> None:
+    for seed in range(first, first + SLOW_BATCH):
+        check(seed)
+
+
+def test_a_seed_replays_exactly_whatever_ran_before() -> None:
+    first = run(7, trace=True)
+    run(8)
+    assert run(7, trace=True) == first
+    assert len(first.trace) > first.messages
+
+
+# The judge itself.
+
+
+def test_a_message_that_the_relay_drops_is_seen_to_be_missing() -> None:
+    world = World.of("drop", PAIR)
+    world.relay.meddle = lambda frame: [replace(frame, deliveries=())]
+    world.run_until(lambda: all(device.is_ready() for device in world.devices), 60.0)
+    world.send(world.devices[0], "bob", "hello")
+    assert not world.run_until(world.everything_arrived, 60.0)
+    assert world.missing() == ["'hello' at ('bob', 1)"]
+    world.remove()
+
+
+def message(number: int, name: str, conversation_number: int, *, late: bool = False) -> DirectMessage:
+    return DirectMessage(
+        number=number,
+        sender=UserId("alice"),
+        sender_device=1,
+        message_id=MessageId(name),
+        conversation_number=conversation_number,
+        sent_at_ms=0,
+        text=name,
+        data=name.encode(),
+        late=late,
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "holds"),
+    [
+        ([message(1, "a", 1), message(1, "a", 1), message(2, "b", 2)], True),  # given again after a crash
+        ([message(1, "a", 1), message(2, "a", 1)], False),
+        ([message(1, "b", 2), message(2, "a", 1)], False),
+        ([message(1, "b", 2), message(2, "a", 1, late=True)], True),
+    ],
+)
+def test_repetitions_and_disorder_are_seen(events: list[DirectMessage], holds: bool) -> None:  # noqa: FBT001
+    judge, account = Judge(Schedule()), Account()
+    for event in events:
+        judge.told(("bob", 1), account, event)
+    assert (judge.found == []) is holds
+
+
+def test_a_key_that_seals_two_texts_is_seen() -> None:
+    key = OwnSenderKey.create(uuid.UUID(int=1))
+    copy = OwnSenderKey.from_bytes(key.to_bytes())
+    judge = Judge(Schedule())
+    first = key.encrypt(b"one")
+    for body in (first, first, key.encrypt(b"two")):
+        judge.overhear(("alice", 1), ("team", 0), EnvelopeKind.SENDER_KEY, body)
+    assert not judge.found
+    judge.overhear(("alice", 1), ("team", 0), EnvelopeKind.SENDER_KEY, copy.encrypt(b"another"))
+    assert judge.found == ["a key of ('alice', 1) has sealed two texts for ('team', 0)"]

@@ -1,0 +1,153 @@
+"""Everything around one run: the time, the relay, the devices, and what their applications have done."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from .device import Device
+from .judge import Judge, Sent
+from .relay import SimulatedRelay
+from .schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+__all__ = ["Cast", "World", "folder_in_memory"]
+
+Cast = tuple[tuple[str, int], ...]
+"""The devices of a world: user and how many."""
+
+STEPS_MAX: Final = 200_000  # of one run: a loop without end is a fault too
+
+
+def folder_in_memory() -> Path:
+    """A new folder, in memory where the system has such: a commit then costs no disk."""
+    shared = Path("/dev/shm")  # noqa: S108 - a folder with a name of its own is made in it
+    return Path(tempfile.mkdtemp(prefix="e2ee-simulation-", dir=shared if shared.is_dir() else None))
+
+
+@cache
+def _template(cast: Cast) -> Path:
+    """A folder with the closed stores of a cast that has registered: what every run begins with."""
+    folder = folder_in_memory()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    world = World(Random("template"), folder, cast)
+    world.run_until(lambda: all(one.is_ready() for one in world.devices), 60.0)
+    world.close()
+    return folder
+
+
+class World:
+    """One run. *folder* holds the stores, which may be there already."""
+
+    def __init__(self, dice: Random, folder: Path, cast: Cast) -> None:
+        self.dice = dice
+        self.folder = folder
+        self.schedule = Schedule()
+        self.judge = Judge(self.schedule)
+        self.steps = 0
+        self.relay = SimulatedRelay(self.schedule, dice, self.judge, f"sqlite:///{folder / 'relay.db'}")
+        self.devices: list[Device] = []
+        for user_id, count in cast:
+            identity = None
+            for device_id in range(1, count + 1):
+                device = Device(
+                    self.schedule,
+                    dice,
+                    self.relay,
+                    self.judge,
+                    user_id,
+                    device_id,
+                    folder / f"{user_id}-{device_id}.db",
+                    identity=identity,
+                )
+                self.devices.append(device)
+                if count > 1 and identity is None and device.engine is not None:
+                    with device.store.begin() as unit:
+                        identity = unit.account.require().identity
+
+    @classmethod
+    def of(cls, seed: str, cast: Cast) -> World:
+        """A world whose devices have registered, in a folder of its own."""
+        folder = folder_in_memory()
+        for path in _template(cast).iterdir():
+            shutil.copyfile(path, folder / path.name)
+        return cls(Random(seed), folder, cast)
+
+    def close(self) -> None:
+        """End every process."""
+        for device in self.devices:
+            device.stop()
+        self.relay.close()
+
+    def remove(self) -> None:
+        """Delete the stores."""
+        self.close()
+        shutil.rmtree(self.folder)
+
+    def of_user(self, user_id: str) -> list[Device]:
+        """The devices of a user."""
+        return [device for device in self.devices if device.name[0] == user_id]
+
+    def users(self) -> list[str]:
+        """Everybody."""
+        return list(dict.fromkeys(device.name[0] for device in self.devices))
+
+    # Time.
+
+    def run_until(self, happened: Callable[[], bool], limit_s: float) -> bool:
+        """Let things happen until *happened*, at most for so many simulated seconds; tell whether it did."""
+        end = self.schedule.now + limit_s
+        look_at = self.schedule.now
+        while self.schedule.now < end and not self.judge.found:
+            if self.schedule.now >= look_at:
+                if happened():
+                    return True
+                look_at = self.schedule.now + 1.0
+            if not self.schedule.step(min(end, look_at)):
+                continue
+            self.steps += 1
+            if self.steps > STEPS_MAX:
+                raise AssertionError("the world does not come to rest")
+        return happened()
+
+    # What applications do.
+
+    def send(self, device: Device, to: str, text: str) -> None:
+        """Send a text; it counts if `send` has returned."""
+        message_id = device.ask(lambda engine: engine.send(to, text))
+        if message_id is not None:
+            self.judge.sent.append(Sent(device.name, to, message_id, text))
+
+    def read_all(self) -> None:
+        """Let every application read what is in its inbox."""
+        for device in self.devices:
+            device.read()
+
+    def everything_arrived(self) -> bool:
+        """Whether every device has what was sent to its user."""
+        self.read_all()
+        return not self.missing()
+
+    def missing(self) -> list[str]:
+        """What has not arrived."""
+        missing = []
+        for one in self.judge.sent:
+            for device in self.devices:
+                user_id = device.name[0]
+                if user_id == one.to:
+                    known = device.account.messages
+                elif user_id == one.sender[0] and device.name != one.sender:
+                    known = device.account.copies
+                else:
+                    continue
+                if one.message_id not in known:
+                    missing.append(f"{one.text!r} at {device.name}")
+        return missing
