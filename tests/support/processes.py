@@ -10,6 +10,7 @@ import socket
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from .group_role import MemberSettings, live_as_member
 from .journal import read_journal
 from .roles import ClientSettings, RelaySettings, live_as_client, live_as_relay
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from multiprocessing.connection import Connection
 
-__all__ = ["ClientProcess", "RelayProcess", "free_port", "wait_for_news"]
+__all__ = ["ClientProcess", "MemberProcess", "RelayProcess", "free_port", "wait_for_news"]
 
 PATIENCE_S: Final = 60.0  # without any progress, on a machine that does other things too; then the test fails
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.support.roles", "e2ee.client", "e2ee.engine", "e2ee.relay.server"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.support.roles", "tests.support.group_role", "e2ee.client", "e2ee.engine", "e2ee.relay.server"]
+)
 
 _Settings = TypeVar("_Settings")
 
@@ -106,6 +109,17 @@ class ClientProcess(_Role[ClientSettings]):
 
     def __init__(self, settings: ClientSettings) -> None:
         super().__init__(settings, live_as_client)
+
+    def journal(self) -> list[list[Any]]:
+        """What its application has noted, over all its lives."""
+        return read_journal(self.settings.journal)
+
+
+class MemberProcess(_Role[MemberSettings]):
+    """A member of a group and its application."""
+
+    def __init__(self, settings: MemberSettings) -> None:
+        super().__init__(settings, live_as_member)
 
     def journal(self) -> list[list[Any]]:
         """What its application has noted, over all its lives."""

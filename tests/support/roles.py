@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from e2ee import Client, ClientOptions, DeliveryState, DirectMessage, DurableEvent, MessageState, OwnMessage, Relay
-from e2ee.frames import Deliver, Submit, Uploaded
+from e2ee.frames import Deliver, EnvelopeKind, Submit, SubmitGroup, Uploaded
+from e2ee.limits import GROUP_ID_SIZE
 from e2ee.relay import RelayHooks
 from e2ee.relay.hooks import Peer, Verdict
 from e2ee.shell import Surroundings
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
     from e2ee.relay import RelayOptions
 
-__all__ = ["ClientSettings", "RelaySettings", "live_as_client", "live_as_relay"]
+__all__ = ["ClientSettings", "Hasty", "RelaySettings", "commands", "live_as_client", "live_as_relay"]
 
 AHEAD_MAX: Final = 20  # messages that an application sends before it has had as many from each device of its peer
 HASTE: Final = 10  # how much faster a client's clock goes: it waits a tenth of the time before it connects again
@@ -100,7 +101,7 @@ class ClientSettings:
 
 
 @contextmanager
-def _commands(pipe: Connection) -> Iterator[dict[str, asyncio.Event]]:
+def commands(pipe: Connection) -> Iterator[dict[str, asyncio.Event]]:
     """Events that are set when the other end of *pipe* says their names."""
     events = {name: asyncio.Event() for name in ("go", "objects", "stop")}
 
@@ -129,30 +130,40 @@ async def _relay(settings: RelaySettings, pipe: Connection) -> None:
     record = Journal(settings.record)
 
     def inbound(peer: Peer, frame: ClientFrame | UnknownFrame) -> Verdict:
-        if isinstance(frame, Submit):
-            for submission in frame.submissions:
-                for one in submission.envelopes:
-                    sender, recipient = (peer.user_id, peer.device_id), (frame.user_id, one.device_id)
-                    record.write("in", sender, recipient, one.envelope_id.hex(), int(one.kind), one.body.hex())
+        for recipient, envelope_id, kind, body in _submitted(frame):
+            record.write("in", (peer.user_id, peer.device_id), recipient, envelope_id.hex(), int(kind), body.hex())
         return Verdict.PASS
 
     def outbound(peer: Peer, frame: RelayFrame) -> Verdict:
         if isinstance(frame, Deliver):
             for one in frame.deliveries:
                 sender, recipient = (one.sender_user_id, one.sender_device_id), (peer.user_id, peer.device_id)
-                record.write("out", sender, recipient, one.envelope_id.hex(), int(one.kind), one.body.hex())
+                body = one.body[GROUP_ID_SIZE:] if one.kind == EnvelopeKind.SENDER_KEY else one.body
+                record.write("out", sender, recipient, one.envelope_id.hex(), int(one.kind), body.hex())
         if isinstance(frame, Uploaded):
             pipe.send(("uploaded", f"{peer.user_id}-{peer.device_id}"))
         return Verdict.PASS
 
     hooks = RelayHooks(on_inbound=inbound, on_outbound=outbound)
     store = f"sqlite:///{settings.folder}/relay.db"
-    with _commands(pipe) as events, _everything_shown(settings, hooks) as shown:
+    with commands(pipe) as events, _everything_shown(settings, hooks) as shown:
         async with Relay(port=settings.port, store=store, options=settings.options, hooks=shown):
             pipe.send(("ready",))
             showing = asyncio.create_task(_show_objects(settings, events["objects"], pipe))
             await events["stop"].wait()
             showing.cancel()
+
+
+def _submitted(frame: ClientFrame | UnknownFrame) -> list[tuple[tuple[str, int], bytes, EnvelopeKind, bytes]]:
+    """Recipient, id, kind and body of every envelope in a frame; of a message to a group the id stands for all."""
+    match frame:
+        case Submit(user_id=user_id, submissions=submissions):
+            envelopes = [one for submission in submissions for one in submission.envelopes]
+            return [((user_id, one.device_id), one.envelope_id, one.kind, one.body) for one in envelopes]
+        case SubmitGroup(group_id=group_id, messages=messages):
+            return [((group_id.hex(), 0), one.envelope_id, EnvelopeKind.SENDER_KEY, one.body) for one in messages]
+        case _:
+            return []
 
 
 async def _show_objects(settings: RelaySettings, asked: asyncio.Event, pipe: Connection) -> None:
@@ -198,7 +209,7 @@ def reachable() -> list[bytes]:
 # The client.
 
 
-class _Hasty:
+class Hasty:
     """An event loop's clock, going faster."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -279,14 +290,14 @@ async def _client(settings: ClientSettings, pipe: Connection) -> None:
     export: dict[str, Any] = {}
     if settings.identity is not None:
         export = {"identity": settings.identity, "identity_passphrase": "identity"}
-    with _commands(pipe) as events:
+    with commands(pipe) as events:
         async with Client(
             settings.user_id,
             relay=f"ws://127.0.0.1:{settings.port}",
             store=settings.store,
             device_id=settings.device_id,
             options=ClientOptions(one_time_prekeys=20),
-            surroundings=Surroundings(timers=_Hasty(loop)),
+            surroundings=Surroundings(timers=Hasty(loop)),
             **export,
         ) as client:
             application = _Application(settings, client, pipe)
