@@ -30,6 +30,7 @@ __all__ = [
     "record",
     "text",
     "user",
+    "utf8",
 ]
 
 Reader: TypeAlias = Callable[[object], Any]
@@ -132,6 +133,16 @@ def text(size_max: int) -> Reader:
         raise MalformedFrame(f"not text of at most {size_max} bytes")
 
     return read
+
+
+def utf8(data: bytes) -> str:
+    """Decode text. Raises MalformedFrame."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        pass
+    # Raised out here, so that it carries no cause: that one would hold all of the data, which may be a message.
+    raise MalformedFrame("not UTF-8")
 
 
 def flag(value: object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
-from .codec import decode_array, encode_array, integer, items, octets, optional, record, text, user
+from .codec import decode_array, encode_array, integer, items, octets, optional, record, text, user, utf8
 from .errors import MalformedFrame
 from .frames import DEVICE_ID_MAX
 from .ids import ENVELOPE_ID_SIZE, MESSAGE_ID_SIZE
@@ -249,15 +249,8 @@ def decode_content(plaintext: bytes) -> Content:
     if (destination.user_id is None) == (destination.group_id is None):
         raise MalformedFrame("a destination is a user or a group")
     if content.kind == ContentKind.TEXT:
-        _decoded_text(content.body)
+        _text_body(utf8(content.body))
     return content
-
-
-def _decoded_text(body: bytes) -> str:
-    try:
-        return str(_text_body(body.decode()))
-    except UnicodeDecodeError as cause:
-        raise MalformedFrame("a text is not UTF-8") from cause
 
 
 def encode_receipt(receipt: Receipt) -> bytes:

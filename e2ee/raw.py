@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .codec import utf8
 from .errors import InvalidArgument, MalformedFrame
 from .limits import FRAME_SIZE_MAX
 
@@ -46,7 +47,4 @@ def take_raw(message: bytes) -> str | bytes:
         return data
     if kind != _TEXT:
         raise MalformedFrame("raw data is text or bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as cause:
-        raise MalformedFrame("raw text is not UTF-8") from cause
+    return utf8(data)

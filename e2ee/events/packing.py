@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields, replace
 from typing import Final
 
-from e2ee.codec import Reader, decode_array, encode_array, flag, integer, items, octets, optional, text, user
+from e2ee.codec import Reader, decode_array, encode_array, flag, integer, items, octets, optional, text, user, utf8
 from e2ee.errors import MalformedFrame
 from e2ee.frames import DEVICE_ID_MAX
 from e2ee.ids import MESSAGE_ID_SIZE, GroupId, MessageId
@@ -156,5 +156,5 @@ def unpack_event(name: str, body: bytes, *, number: int, redelivered: int) -> Du
     found = {one: read(value) for one, read, value in zip(names, readers, values, strict=False)}
     event = kind(**found, number=number, redelivered=redelivered)
     if isinstance(event, DirectMessage | GroupMessage | OwnMessage) and event.text is not None:
-        return replace(event, text=event.data.decode())
+        return replace(event, text=utf8(event.data))
     return event

@@ -74,6 +74,14 @@ def test_an_event_of_a_later_release_is_malformed() -> None:
         unpack_event("message_lost", b"\x94\x02\xa3bob\x01\xa1x", number=1, redelivered=0)
 
 
+def test_a_text_that_is_damaged_is_malformed_and_not_in_the_error() -> None:
+    name, body = pack_event(EVENTS[0])
+    with pytest.raises(MalformedFrame) as caught:
+        unpack_event(name, body.replace("ü".encode(), b"\xff\xff"), number=1, redelivered=0)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
 def test_a_text_is_stored_once() -> None:
     _name, body = pack_event(EVENTS[0])
     assert body.count("grüße".encode()) == 1
