@@ -58,8 +58,11 @@ def pack_identity(identity: IdentityKeyPair) -> bytes:
 def take_identity(packed: bytes) -> IdentityKeyPair:
     """Undo `pack_identity`. Raises StoreCorrupt or StoreNewer."""
     is_seed, secret = unpack(packed, version=_IDENTITY_VERSION, length=2, what="identity")
-    pair = SigningKeyPair.from_secret(take_bool(is_seed, "identity"), take_bytes(secret, "identity", size=_SECRET_SIZE))
-    return IdentityKeyPair(pair)
+    seed, private = take_bool(is_seed, "identity"), take_bytes(secret, "identity", size=_SECRET_SIZE)
+    try:
+        return IdentityKeyPair(SigningKeyPair.from_secret(seed, private))
+    except CorruptSnapshot as cause:
+        raise StoreCorrupt("the stored identity is damaged") from cause
 
 
 def require_device(user_id: str, device_id: int) -> None:
@@ -85,10 +88,7 @@ class Accounts:
         if row is None:
             return None
         version, user_id, device_id, registration_id, identity_key, sealed, created_at = row
-        try:
-            identity = take_identity(self._work.vault.open(_TABLE, b"", version, sealed))
-        except CorruptSnapshot as cause:
-            raise StoreCorrupt("the stored identity is damaged") from cause
+        identity = take_identity(self._work.vault.open(_TABLE, b"", version, sealed))
         if identity.public_key != identity_key:
             raise StoreCorrupt("the stored identity is not the one of its public key")
         self._loaded = StoredAccount(user_id, device_id, registration_id, identity, created_at, version)

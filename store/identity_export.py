@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ratchet import CorruptSnapshot
-
 from .accounts import pack_identity, require_device, take_identity
 from .errors import ExportRefused, StoreCorrupt, StoreNewer
 from .limits import USER_ID_SIZE_MAX
@@ -76,5 +74,5 @@ def open_identity(data: bytes, passphrase: str) -> ExportedIdentity:
         raise ExportRefused("the passphrase is wrong, or the export is damaged") from cause
     except StoreNewer as cause:
         raise ExportRefused("a newer release made the export: update this one") from cause
-    except (CorruptSnapshot, StoreCorrupt) as cause:
+    except StoreCorrupt as cause:
         raise ExportRefused("the bytes are not an identity export, or are damaged") from cause

@@ -217,7 +217,7 @@ class RelayCore:
                     return [output for step in steps for output in self._run([step], destinations, now)]
                 if isinstance(error, RollBack):
                     self._count_refusal(error.reply)
-                    return [error.reply]
+                    return [] if error.reply.connection.phase is Phase.DOWN else [error.reply]
                 if not isinstance(error, StaleWriter) or attempt == UNIT_ATTEMPTS_MAX:
                     return self._fail(steps, error)
             else:

@@ -161,6 +161,14 @@ def test_a_carrier_that_takes_nothing_more_is_closed_and_its_mail_kept() -> None
     assert desk.log_in(bob.device).bodies() == [b"1"]
 
 
+def test_nothing_follows_the_last_frame_of_a_connection_that_is_closed_in_the_same_batch() -> None:
+    desk = Desk()
+    alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
+    # The desk asserts it of everything; and what was asked before the end is done all the same.
+    desk.handle(alice.arrival(alice.device.submit(bob.device, b"1")), TooSlow(alice.connection))
+    assert (alice.code, alice.received, bob.bodies()) == (RefusalCode.TOO_SLOW, [], [b"1"])
+
+
 def test_many_frames_of_many_connections_are_one_transaction() -> None:
     desk = Desk()
     bob = desk.join(Device("bob"))
