@@ -32,6 +32,7 @@ from e2ee.limits import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from enum import IntEnum
 
 NONCE_SIZE: Final = 32  # bytes of a challenge
@@ -56,8 +57,8 @@ wait = optional(integer(COUNTER_MAX))
 code = integer(255, 1)
 
 
-def _member(kind: type[IntEnum], what: str) -> Reader:
-    """Read a member of *kind* by its number."""
+def _member(kind: Iterable[IntEnum], what: str) -> Reader:
+    """Read one of *kind* by its number."""
     members: dict[object, IntEnum] = {one.value: one for one in kind}
 
     def read(value: object) -> IntEnum:
@@ -76,7 +77,9 @@ signed_prekey = record(SignedPreKey, prekey_id, public_key, signature)
 kem_prekey = record(KemPreKey, prekey_id, kem_key, signature)
 one_time_prekey = record(OneTimePreKey, prekey_id, public_key)
 bundle = record(DeviceBundle, device_id, registration_id, signed_prekey, kem_prekey, optional(one_time_prekey))
-_KINDS: Final = {kind.value: kind for kind in EnvelopeKind}
+# What one device sends to another. Messages to a group and entries of its log reach a mailbox only by way of the
+# group, where the relay sees to it that they are a member's: else any stranger could put them there.
+_KINDS: Final = {kind.value: kind for kind in (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)}
 
 
 def envelope(value: object) -> EnvelopeFor:
@@ -94,7 +97,9 @@ def envelope(value: object) -> EnvelopeFor:
     return found
 
 
-_any_envelope = record(EnvelopeFor, device_id, envelope_id, envelope_kind, octets(ENVELOPE_SIZE_MAX, 1))
+_any_envelope = record(
+    EnvelopeFor, device_id, envelope_id, _member(_KINDS.values(), "a pairwise kind"), octets(ENVELOPE_SIZE_MAX, 1)
+)
 submission = record(Submission, counter, items(envelope, DEVICES_PER_USER_MAX, 1))
 change = record(DeviceChange, items(device_ref, DEVICES_PER_USER_MAX), items(device_id, DEVICES_PER_USER_MAX))
 delivery = record(Delivery, counter, user, device_id, envelope_id, envelope_kind, octets(ENVELOPE_SIZE_MAX, 1), counter)

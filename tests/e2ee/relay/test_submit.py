@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from e2ee.errors import RefusalCode
-from e2ee.frames import DeviceRef, Outcome, RefusedRequest, Submitted, UnknownFrame
+from e2ee.frames import DeviceRef, EnvelopeKind, Outcome, RefusedRequest, Submitted, UnknownFrame
 from e2ee.relay.connection import Arrived
 from e2ee.relay.limits import RelayOptions
+from e2ee.wire import encode_frame
 from store.relay import limits as stored
 from tests.support.relay_device import Device
 from tests.support.relay_talk import Desk
@@ -31,6 +34,17 @@ def test_a_delivery_names_its_sender_and_is_the_ciphertext_as_it_was_sent() -> N
     sent = frame.submissions[0].envelopes[0]
     assert (delivery.sender_user_id, delivery.sender_device_id) == ("alice", 5)
     assert (delivery.envelope_id, delivery.kind, delivery.body) == (sent.envelope_id, sent.kind, sent.body)
+
+
+@pytest.mark.parametrize("kind", [EnvelopeKind.SENDER_KEY, EnvelopeKind.GROUP_ENTRY])
+def test_r4_15_what_is_of_a_group_comes_only_by_way_of_the_group(kind: EnvelopeKind) -> None:
+    # Else a stranger's entry with another past would pass for another log, and stop a member's sending.
+    desk = Desk()
+    alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
+    frame = alice.device.submit(bob.device, b"x")
+    envelope = frame.submissions[0].envelopes[0]._replace(kind=kind)
+    alice.send_bytes(encode_frame(replace(frame, submissions=(replace(frame.submissions[0], envelopes=(envelope,)),))))
+    assert (alice.code, bob.bodies()) == (RefusalCode.MALFORMED, [])
 
 
 def test_r4_9_each_device_of_a_user_gets_its_own_ciphertext() -> None:
