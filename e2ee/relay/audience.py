@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from fnmatch import fnmatchcase
+import re
+from fnmatch import translate
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import MalformedFrame, RefusalCode
@@ -47,7 +48,8 @@ class Audience:
         self._options = options
         self._before_subscription = before_subscription
         self._channels: dict[str, dict[Connection, None]] = {}
-        self._masks: dict[str, None] = {}  # those of the channels that have signs of a mask
+        # Those of the channels that have signs of a mask. `fnmatch` would keep 256 of them compiled: too few.
+        self._masks: dict[str, re.Pattern[str]] = {}
         self._of: dict[Connection, dict[str, None]] = {}
         self._watchers: dict[Connection, None] = {}
         self._worker = os.urandom(_WORKER_SIZE)
@@ -66,7 +68,7 @@ class Audience:
             self._of.setdefault(connection, {})[channel] = None
             self._channels.setdefault(channel, {})[connection] = None
             if _is_mask(channel):
-                self._masks[channel] = None
+                self._masks[channel] = re.compile(translate(channel))
             outputs.append(Subscription(connection, channel, on=True))
         outputs.append(Send(connection, Done(frame.request)))
         return None
@@ -104,8 +106,8 @@ class Audience:
     def tell(self, frame: Published, *, but: Connection | None, outputs: list[Output]) -> None:
         """Pass a publication on to everybody here who is subscribed, each once; not to who published it."""
         heard = dict(self._channels.get(frame.channel, {}))
-        for mask in self._masks:
-            if fnmatchcase(frame.channel, mask):
+        for mask, pattern in self._masks.items():
+            if pattern.match(frame.channel):
                 heard |= self._channels[mask]
         outputs.extend(Send(connection, frame) for connection in heard if connection is not but)
 
