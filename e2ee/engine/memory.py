@@ -109,7 +109,8 @@ class Memory:
     active_groups: dict[bytes, None] = field(default_factory=dict)  # in whose lane something may be waiting
     chains_counted_at: float | None = None  # when ended chains were last looked at; None: there are none
     deliveries_taken: int = 0  # since then
-    key_requests: dict[bytes, float] = field(default_factory=dict)  # when a missing sender key was last asked for
+    # When a missing sender key was last asked for: by group and user, and by what waits for it.
+    key_requests: dict[tuple[bytes, str], dict[bytes, float]] = field(default_factory=dict)
     key_answers: dict[tuple[bytes, str, int], float] = field(default_factory=dict)  # when a device was last answered
     stale: set[tuple[str, int]] = field(default_factory=set)  # devices whose session must be renewed before it sends
     stock: Stock = field(default_factory=Stock)

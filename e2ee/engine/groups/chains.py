@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["ask_for", "identity_of", "key_name", "log_name", "take_key", "take_key_request"]
 
 REQUEST_INTERVAL_S: Final = 600.0  # seconds between two requests for one chain, while messages of it come
+REQUESTS_PER_USER_MAX: Final = 20  # chains of one member asked for within it: one of each of its devices
+REQUESTS_USERS_MAX: Final = 1_000  # members asked within it: a whole group, after a store was restored
 ANSWER_INTERVAL_S: Final = 60.0  # seconds between two answers to one device
 DISTRIBUTIONS_PER_DEVICE_MAX: Final = 4  # distribution ids of one device in one group: one, and what it lost
 
@@ -42,11 +44,20 @@ def log_name(group_id: bytes) -> bytes:
 
 
 def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> None:
-    """Ask a device for its chain, unless it was asked lately."""
-    asked = step.memory.key_requests.get(name)
-    if asked is not None and step.now < asked + REQUEST_INTERVAL_S:
+    """Ask a device for its chain, unless it was asked lately, or too much was asked for.
+
+    Nothing has proved yet that the chain is there, or the message its device's: who delivers can make up both.
+    """
+    asked, whose = step.memory.key_requests, (group_id, user_id)
+    lately = {one: at for one, at in asked.get(whose, {}).items() if step.now < at + REQUEST_INTERVAL_S}
+    if name in lately or len(lately) >= REQUESTS_PER_USER_MAX:
         return
-    step.memory.key_requests[name] = step.now
+    if whose not in asked and len(asked) >= REQUESTS_USERS_MAX:
+        for one in [one for one, times in asked.items() if step.now >= max(times.values()) + REQUEST_INTERVAL_S]:
+            del asked[one]
+        if len(asked) >= REQUESTS_USERS_MAX:
+            return
+    asked[whose] = {**lately, name: step.now}
     step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
 
 
