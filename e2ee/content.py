@@ -8,7 +8,7 @@ attack or a bug, never repaired. Padding to a multiple of 160 bytes hides the ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -98,7 +98,7 @@ class Content:
     sender_user_id: str
     sender_device_id: int
     destination: Destination
-    body: bytes
+    body: bytes = field(repr=False)
     answers: tuple[bytes, ...] = ()  # sent again, in the place of these envelopes of the same device
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +54,7 @@ class SealKind(IntEnum):
 class KeySource:
     """What the caller gives for a key: a passphrase, a provider, or neither."""
 
-    passphrase: str | None
+    passphrase: str | None = field(repr=False)
     provider: KeyProvider | None
     profile: PassphraseProfile  # for a passphrase that is new
 

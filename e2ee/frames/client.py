@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Login:
     claim: bytes
     identity_key: bytes  # 33 bytes
     signature: bytes  # 64 bytes, label `login v1`
-    token: bytes | None  # the application's own, for its own rules
+    token: bytes | None = field(repr=False)  # the application's own, for its own rules
     capabilities: tuple[str, ...]
 
 

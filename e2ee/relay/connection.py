@@ -6,7 +6,7 @@ Everything here belongs to the one thread that runs the core.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -248,7 +248,7 @@ class Ask:
 
     connection: Connection
     user_id: UserId
-    token: bytes | None
+    token: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
