@@ -13,6 +13,7 @@ from ratchet import chains, handshake, primitives
 from ratchet.keys import KeyPair, parse_public_key
 from ratchet.messages import PreKeyMessage, SignalMessage
 from vectors.ours.conversation import Conversation, VectorPreKeys, encapsulation_of, read_bundle
+from vectors.ours.frames import check_frame
 from vectors.ours.group import Group
 from vectors.ours.outcome import expect_outcome
 from vectors.ours.post_quantum import Exchange
@@ -216,6 +217,13 @@ def _check_number(test: Json) -> None:
     expect("scannable", number.scannable, test["scannable"])
 
 
+# Frames
+
+
+def _check_frames(group: Json) -> int:
+    return _each_test(group, check_frame)
+
+
 KINDS: dict[str, Callable[[Json], int]] = {
     "xeddsa": _check_xeddsa,
     "kdf_chain": _check_kdf_chain,
@@ -226,4 +234,5 @@ KINDS: dict[str, Callable[[Json], int]] = {
     "sender_keys": _check_sender_keys,
     "safety_number": _check_safety_number,
     "snapshot": _check_snapshot,
+    "frames": _check_frames,
 }

@@ -15,8 +15,8 @@ Json: TypeAlias = dict[str, Any]
 
 FOLDER: Final = Path(__file__).resolve().parent
 SCHEMAS: Final = FOLDER / "schemas"
-# Beside the files of one kind each: recordings of another implementation, and states that a release wrote.
-DATA_FOLDERS: Final = (FOLDER, FOLDER / "libsignal", FOLDER / "snapshots")
+# Beside the files of one kind each: recordings of another implementation, states that a release wrote, and its frames.
+DATA_FOLDERS: Final = (FOLDER, FOLDER / "libsignal", FOLDER / "snapshots", FOLDER / "protocol")
 
 
 class InvalidFile(Exception):

@@ -8,6 +8,7 @@ from vectors.files import FOLDER, VectorFile, dump
 from vectors.generators import (
     conversations,
     derivations,
+    frames,
     handshakes,
     post_quantum,
     rejects,
@@ -30,6 +31,7 @@ GENERATORS = (
     sender_keys,
     safety_numbers,
     snapshots,
+    frames,
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vectors.reference import chains, edwards, handshake, safety_number
 from vectors.reference.expectations import Json, Mismatch, expect, expected_outcome, place
+from vectors.reference.frames import check_frame
 from vectors.reference.handshake import KeyPair
 from vectors.reference.messages import PreKeyMessage, raw_key, serialise_key
 from vectors.reference.primitives import x25519_public
@@ -248,6 +249,13 @@ def _check_safety_number(test: Json) -> None:
     expect("scannable", safety_number.scannable(test["version"], local, remote), test["scannable"])
 
 
+# Frames
+
+
+def _verify_frames(group: Json) -> None:
+    _each_test(group, check_frame)
+
+
 KINDS: dict[str, Callable[[Json], None]] = {
     "xeddsa": _verify_xeddsa,
     "kdf_chain": _verify_kdf_chain,
@@ -258,4 +266,5 @@ KINDS: dict[str, Callable[[Json], None]] = {
     "sender_keys": _verify_sender_keys,
     "safety_number": _verify_safety_number,
     "snapshot": _verify_snapshot,
+    "frames": _verify_frames,
 }
