@@ -7,28 +7,27 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE
 from rich.table import Table
 
-from e2ee import Client, DeliveryState, DirectMessage, DurableEvent, MessageState, Relay, RelayHooks
+from e2ee import Client, DeliveryState, Relay, RelayHooks
 from e2ee.frames import Submit, SubmitGroup
 from e2ee.relay import Verdict
 
 from . import demo_group
 from .output import OUT, fail, run
-from .words import content
+from .stage import Stage
 
 if TYPE_CHECKING:
     from e2ee.frames import ClientFrame, UnknownFrame
     from e2ee.relay import Peer
 
-__all__ = ["Seen", "Stage", "demo"]
+__all__ = ["demo"]
 
 _PATIENCE_S: Final = 60.0  # for the whole demonstration, on a slow machine
 _SHOWN: Final = 6  # bytes of a ciphertext
-_Event = TypeVar("_Event", bound=DurableEvent)
 
 
 def demo() -> None:
@@ -53,53 +52,6 @@ class Seen:
             for message in frame.messages:
                 self.rows.append((sender, f"group {frame.group_id.hex()[:8]}", "sender key", message.body))
         return Verdict.PASS
-
-
-class Stage:
-    """Where the people stand: their clients, and what was said, to be looked for afterwards."""
-
-    def __init__(self, relay: Relay, folder: Path) -> None:
-        self._relay = relay
-        self._folder = folder
-        self.said: list[str] = []
-
-    def client(self, user: str) -> Client:
-        """A client of that user; the same store each time."""
-        return Client(user, relay=self._relay.url, store=f"sqlite:///{self._folder / user}.db")
-
-    async def say(self, client: Client, to: str, text: str) -> str:
-        """Send a text, and show it."""
-        self.said.append(text)
-        OUT.print(f"  {client.user_id:>6} → {to}: {text}", markup=False)
-        return await client.send(to, text)
-
-    def show(self, client: Client, words: str) -> None:
-        """Show what somebody sees."""
-        OUT.print(f"  {client.user_id:>6} sees {words}", style="green", markup=False)
-
-    async def read(self, client: Client) -> DirectMessage:
-        """Wait for a message, show it, and let the sender know that it was read."""
-        message = await self.take(client, DirectMessage)
-        self.show(client, f"{message.sender}: {content(message.text, message.data)}")
-        await client.mark_read(message)
-        return message
-
-    async def reached(self, client: Client, message_id: str, wanted: DeliveryState) -> None:
-        """Wait until a message is so far, and show it."""
-        while True:
-            event = await self.take(client, MessageState)
-            if event.message_id == message_id and event.state >= wanted:
-                self.show(client, f"that it is {event.state.name.lower()}")
-                return
-
-    async def take(self, client: Client, kind: type[_Event]) -> _Event:
-        """Wait for an event of a kind, and acknowledge it."""
-        async for event in client.events(acknowledge="manual"):
-            if isinstance(event, DurableEvent):
-                await client.acknowledge(event)
-            if isinstance(event, kind):
-                return event
-        raise fail("a client was closed")
 
 
 async def _demo() -> None:

@@ -13,7 +13,7 @@ from .words import content
 if TYPE_CHECKING:
     from e2ee import Client
 
-    from .demo import Stage
+    from .stage import Stage
 
 __all__ = ["show"]
 
