@@ -131,8 +131,12 @@ def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identi
     if own_device is not None and wanted.device_ids is None:
         step.memory.own_devices_at = step.now
     taken: set[int] = set()
+    known = {device.device_id for device in step.unit.devices.of(answer.user_id)}
     for bundle in answer.bundles:
-        if bundle.device_id == own_device:
+        if bundle.device_id == own_device or (wanted.device_ids and bundle.device_id not in wanted.device_ids):
+            continue
+        if bundle.device_id not in known and len(known) >= DEVICES_PER_USER_MAX:
+            # Signatures do not cover a device's id: the relay could show one device under every id there is.
             continue
         try:
             _start(step, answer.user_id, bundle_of(bundle, identity_key))
@@ -142,6 +146,7 @@ def _take_devices(step: Step, wanted: WantedDevices, answer: UserBundles, identi
         step.unit.devices.put(answer.user_id, bundle.device_id, bundle.registration_id)
         step.memory.stale.discard((answer.user_id, bundle.device_id))
         taken.add(bundle.device_id)
+        known.add(bundle.device_id)
     for device_id in set(wanted.device_ids or ()) - taken:
         step.unit.devices.delete(answer.user_id, device_id)
     if own_device is None and not step.unit.devices.of(answer.user_id):
@@ -190,7 +195,8 @@ def bundle_of(bundle: DeviceBundle, identity_key: bytes) -> PreKeyBundle:
 def learn_device(step: Step, user_id: str, device_id: int, registration_id: int) -> None:
     """A device that has proved the identity on record belongs to the user, whatever the relay's list says."""
     known = {device.device_id: device.registration_id for device in step.unit.devices.of(user_id)}
-    if known and known.get(device_id) != registration_id:
+    room = device_id in known or len(known) < DEVICES_PER_USER_MAX
+    if known and room and known.get(device_id) != registration_id:
         # Only into a list that the relay has told before: else the first send would miss the user's other devices.
         step.unit.devices.put(user_id, device_id, registration_id)
     if user_id == step.user_id and not known:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from e2ee.events import DeliveryState, DirectMessage, OwnMessage
+from e2ee.frames import Bundles, GetBundles, WantedDevices
+from e2ee.limits import DEVICES_PER_USER_MAX
 
 if TYPE_CHECKING:
     from ratchet import IdentityKeyPair
@@ -27,6 +30,23 @@ def test_a_message_reaches_every_device_of_the_recipient(world: World, alice: De
     alice.send("bob", "to both")
     world.settle()
     assert (bob.texts(), bob2.texts()) == (["to both"], ["to both"])
+
+
+def test_a_relay_that_shows_one_device_under_every_id_makes_no_list_that_no_relay_would_take(
+    world: World, alice: Device, bob: Device
+) -> None:
+    honest = world.relay._bundles(alice.name, "bob", None)
+    for first in (1, 21, 41):
+        ids = tuple(range(first, first + 20))
+        many = tuple(replace(honest.bundles[0], device_id=device_id) for device_id in ids)
+        for wanted in (None, ids, (60,)):
+            request = GetBundles(0, 0, bytes(16), (WantedDevices("bob", wanted),))
+            alice.take(alice.engine.reply(request, Bundles(0, (replace(honest, bundles=many),))))
+    with alice.store.begin() as unit:
+        assert len(unit.devices.of("bob")) <= DEVICES_PER_USER_MAX
+    alice.send("bob", "to the one that there is")
+    world.settle()
+    assert bob.texts() == ["to the one that there is"]
 
 
 def test_a_device_that_comes_later_gets_what_is_sent_from_then_on(world: World, alice: Device, bob: Device) -> None:
