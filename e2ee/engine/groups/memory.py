@@ -9,6 +9,9 @@ __all__ = ["GroupsMemory", "LogFetch"]
 
 WAIT_MIN_S: Final = 1.0  # seconds before a question is put again that had no good answer; doubled each time
 WAIT_MAX_S: Final = 300.0  # seconds
+REPLAY_WINDOW_S: Final = 60.0  # seconds
+# Entries read again in it, 3 s of work: a member may name any entry in a message, and each would cost a replay.
+REPLAYED_IN_WINDOW_MAX: Final = 100_000
 
 
 @dataclass(slots=True)
@@ -36,6 +39,18 @@ class GroupsMemory:
     asked: set[bytes] = field(default_factory=set)  # ids of operations that have asked for their subject's identity
     logs: dict[bytes, LogFetch] = field(default_factory=dict)  # by group id
     names: dict[str, LogFetch] = field(default_factory=dict)  # by name: groups whose id is not known
+
+    replaying_since: float = 0.0  # seconds since 1970: when the present minute of replays began
+    replayed: int = 0  # entries in it
+
+    def may_replay(self, entries: int, now: float) -> bool:
+        """Count *entries* that are to be read again, unless too many were lately."""
+        if not 0 <= now - self.replaying_since < REPLAY_WINDOW_S:
+            self.replaying_since, self.replayed = now, 0
+        if self.replayed + entries > REPLAYED_IN_WINDOW_MAX:
+            return False
+        self.replayed += entries
+        return True
 
     def want(self, group_id: bytes) -> None:
         """Note that a log is wanted."""

@@ -205,7 +205,10 @@ def membership(step: Step, group_id: bytes) -> Membership | None:
 
 
 def membership_at(step: Step, group_id: bytes, number: int) -> Membership | None:
-    """The group as of an entry, by replay of our own log; None: there is none such, or it is too long ago."""
+    """The group as of an entry, by replay of our own log.
+
+    None: there is none such, it is too long ago, or too much was replayed lately.
+    """
     group = step.groups.get(group_id)
     if group is None or not 0 <= number <= group.membership.number:
         return None
@@ -214,9 +217,11 @@ def membership_at(step: Step, group_id: bytes, number: int) -> Membership | None
     found = step.unit.groups.log(group_id, after=number - 1, limit=1)
     if not found or found[0].number != number:
         raise StoreCorrupt("the log of a group has a gap")
-    return step.memory.memberships.get(group_id, found[0].hash) or (
-        None if number > REPLAYED_MAX else replayed(step, group_id, number)
-    )
+    known = step.memory.memberships.get(group_id, found[0].hash)
+    if known is not None:
+        return known
+    affordable = number <= REPLAYED_MAX and step.memory.groups.may_replay(number + 1, step.now)
+    return replayed(step, group_id, number) if affordable else None
 
 
 def epoch_at(step: Step, group_id: bytes, number: int) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2ee.engine.groups import fetching, log, operations, state, wanted
+from e2ee.engine.groups import fetching, log, memory, operations, state, wanted
 from e2ee.engine.groups.state import MEMBERSHIPS_CACHED_MAX, Memberships, membership_at
 from e2ee.errors import GroupError, GroupRefused, RefusalCode
 from e2ee.events import GroupOperationFailed
@@ -65,6 +65,24 @@ def test_a_replay_goes_back_so_far_and_no_further(three: Three, monkeypatch: pyt
     group_id = three.stored.state.group_id
     found = in_step(three.alice, lambda step: [membership_at(step, group_id, number) for number in (1, 2, 3)])
     assert [None if one is None else one.number for one in found] == [1, None, 3]
+
+
+def test_so_many_entries_are_replayed_in_a_minute_and_no_more(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REPLAYED_IN_WINDOW_MAX", 4)
+    three.alice.create("team")
+    three.bob.join("team")
+    three.carol.join("team")
+    three.carol.act(Operation.LEAVE)
+    three.alice.device.restart()
+    group_id = three.stored.state.group_id
+
+    def numbers() -> list[int | None]:
+        found = in_step(three.alice, lambda step: [membership_at(step, group_id, number) for number in (2, 1, 2)])
+        return [None if one is None else one.number for one in found]
+
+    assert numbers() == [2, None, 2]  # what was replayed before is remembered
+    three.world.clock.now += memory.REPLAY_WINDOW_S
+    assert numbers() == [2, 1, 2]
 
 
 def test_the_memberships_in_memory_are_bounded_and_the_one_asked_for_last_stays(three: Three) -> None:
