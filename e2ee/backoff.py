@@ -22,9 +22,18 @@ REPLACED_AGE_S: Final = 600.0  # a connection that lasted so long was not part o
 REPLACED_MAX: Final = 2
 
 _FINAL: Final[dict[RefusalCode, tuple[type[ClientEnded], str]]] = {
-    RefusalCode.IDENTITY_TAKEN: (UserIdTaken, "another identity has this user id at the relay"),
-    RefusalCode.NOT_AUTHORIZED: (NotAuthorized, "the relay does not let this user in"),
-    RefusalCode.ROLLED_BACK: (StoreRolledBack, "the relay has seen other messages under numbers of this store"),
+    RefusalCode.IDENTITY_TAKEN: (
+        UserIdTaken,
+        "another identity has this user id at the relay: choose another, or open the store that has it",
+    ),
+    RefusalCode.NOT_AUTHORIZED: (
+        NotAuthorized,
+        "the relay does not let this user in: check the token, and the relay's rules",
+    ),
+    RefusalCode.ROLLED_BACK: (
+        StoreRolledBack,
+        "the relay has seen other messages under numbers of this store: close every copy, then accept_rollback",
+    ),
 }
 
 

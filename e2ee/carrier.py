@@ -84,7 +84,9 @@ class WebSocketCarrier:
                 ping_interval=None,  # the link asks for signs of life itself
             )
         except (OSError, InvalidHandshake, InvalidProxy) as cause:  # TimeoutError and ssl.SSLError are OSErrors
-            raise ConnectionEnded(f"the relay could not be reached ({type(cause).__name__})") from cause
+            raise ConnectionEnded(
+                f"the relay could not be reached ({type(cause).__name__}): is it running, and its address right?"
+            ) from cause
 
     async def send(self, data: bytes) -> None:
         """Send one binary message. Raises ConnectionEnded."""

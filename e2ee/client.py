@@ -21,6 +21,7 @@ from .contents import Content, read_content
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
+from .frames import DEVICE_ID_MAX
 from .group_calls import GroupCalls
 from .ids import parse_user_id
 from .limits import TOKEN_SIZE_MAX
@@ -86,6 +87,8 @@ class Client(GroupCalls, ChannelCalls):
         surroundings: Surroundings | None = None,
     ) -> None:
         self.user_id: UserId = parse_user_id(user_id)
+        if type(device_id) is not int or not 1 <= device_id <= DEVICE_ID_MAX:
+            raise InvalidArgument(f"a device id is 1 to {DEVICE_ID_MAX}")
         self.device_id = device_id
         self._relay = relay_name(relay)
         self._carrier: Carrier = carrier or WebSocketCarrier(relay, ssl=ssl, allow_cleartext=allow_cleartext)

@@ -70,11 +70,10 @@ class StoreInUse(StoreError):
             for part in (
                 f"by process {pid}" if pid is not None else "elsewhere",
                 f"on {host}" if host is not None else "",
-                f"since {since:.0f} (seconds since 1970)" if since is not None else "",
             )
             if part
         )
-        super().__init__(f"{what} is open {holder}")
+        super().__init__(f"{what} is open {holder}: close it there, or use a store of its own here")
         self.pid = pid
         self.host = host
         self.since = since  # seconds since 1970
@@ -112,7 +111,7 @@ class PassphraseNeeded(StoreError):
 
 
 class PassphraseNotNeeded(StoreError):
-    """A passphrase or key provider was given for a store that is not sealed: open it without, then `rekey` it."""
+    """A passphrase or key provider was given for a store that is not sealed: open it without."""
 
 
 class WrongPassphrase(StoreError):

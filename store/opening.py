@@ -76,16 +76,16 @@ class KeySource:
         """Return the master key of a store of *kind*. Raises PassphraseNeeded, PassphraseNotNeeded, KeyUnavailable."""
         if kind == SealKind.UNSEALED:
             if self.kind is not SealKind.UNSEALED:
-                raise PassphraseNotNeeded("the store is not sealed: open it without a key, then rekey it")
+                raise PassphraseNotNeeded("the store is not sealed: open it without passphrase and key provider")
             return None
         if kind == SealKind.PASSPHRASE:
             if self.passphrase is None:
-                raise PassphraseNeeded("the store is sealed with a passphrase")
+                raise PassphraseNeeded("the store is sealed: give its passphrase")
             profile, salt = PassphraseProfile.from_bytes(parameters)
             return derive(self.passphrase, salt, profile)
         if kind == SealKind.PROVIDER:
             if self.provider is None:
-                raise PassphraseNeeded("the store is sealed with the key of a key provider")
+                raise PassphraseNeeded("the store is sealed with the key of a key provider: give that")
             return provided(self.provider)
         raise StoreCorrupt("the store is sealed in a way that there is not")
 
@@ -232,7 +232,7 @@ def _take_over(connection: Connection, key: KeySource, holder: Holder, entropy: 
     except StoreCorrupt as cause:
         if row.seal_kind == SealKind.UNSEALED:
             raise
-        raise WrongPassphrase("the passphrase or key is not this store's") from cause
+        raise WrongPassphrase("the passphrase or key is not this store's: give the one it was sealed with") from cause
     if not intact:
         raise StoreCorrupt("the store's check value is damaged")
     epoch = row.epoch + 1

@@ -80,7 +80,9 @@ def _imported(name: str) -> Authorize:
     try:
         found: Any = getattr(import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise fail(f"--authorize names MODULE:FUNCTION that can be imported; {name} cannot") from error
+        raise fail(
+            f"--authorize names MODULE:FUNCTION that can be imported; {name} cannot: is it installed, or in PYTHONPATH?"
+        ) from error
     if not callable(found):
         raise fail(f"{name} is no function")
     authorize: Authorize = found

@@ -146,7 +146,7 @@ def _meant(user_id: UserId, shown: list[IdentityRecord]) -> IdentityRecord:
         raise SeveralIdentities("several identity keys of this user wait for a decision: name one", user_id, keys)
     found = waiting or [one for one in shown if one.current]
     if not found:
-        raise UnknownIdentity("no identity key of this user is known", user_id)
+        raise UnknownIdentity("no identity key of this user is known: send it a message first", user_id)
     return found[0]
 
 

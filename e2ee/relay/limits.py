@@ -37,7 +37,7 @@ class IdentityChange(Enum):
     """What is done when a user id that is bound to one identity key is claimed with another."""
 
     REFUSE = "refuse"
-    REPLACE = "replace"  # mailboxes, prekeys, devices and group seats of the old key are removed
+    REPLACE = "replace"  # mailboxes, prekeys and devices of the old key are removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ _made = record(
 def queue_group_message(step: Step, group: Membership, kind: ContentKind, body: bytes) -> bytes:
     """Queue a message to a group; return its id, 16 bytes. Raises NotAMember, and Full."""
     if not _is_open_to_us(step, group):
-        raise NotAMember("we are no member of this group, or it is deleted")
+        raise NotAMember("we are no member of this group, or it is deleted: join it first")
     lane = group_lane(group.group_id)
     number = step.unit.conversations.next_number(lane.encode())
     who = (step.user_id, step.account.device_id)
