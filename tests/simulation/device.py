@@ -321,6 +321,11 @@ class Device:
         self._apply(done[1])
         return done[0]
 
+    def look(self, work: Callable[[Engine], _T]) -> _T | None:
+        """Ask the engine for something that changes nothing; None if it is not known."""
+        engine = self.engine
+        return None if engine is None or self.ended is not None else self._step(lambda: work(engine))
+
     def read(self) -> None:
         """Take what is in the inbox, an event at a time; a crash in between gives one again."""
         while self._read_one():

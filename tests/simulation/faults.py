@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from .group_faults import GroupLife
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,7 @@ PAUSE_MAX_S: Final = 2.0  # between two things that happen
 class Troubles:
     """Draws one thing after the other until it is told to end. *counts* says how often each came."""
 
-    def __init__(self, world: World, *, things: int) -> None:
+    def __init__(self, world: World, *, things: int, groups: bool) -> None:
         self._world = world
         self._dice = world.dice
         self._left = things
@@ -43,8 +45,20 @@ class Troubles:
             (3, "relay repeats", self._repeat),
         ]
 
+        self.groups = GroupLife(world, self._dice)
+        self._with_groups = groups
+        if groups:
+            self._kinds += [
+                (25, "group: send", self.groups.send),
+                (6, "group: create", self.groups.create),
+                (10, "group: join", self.groups.join),
+                (16, "group: change", self.groups.act),
+            ]
+
     def begin(self) -> None:
         """Plan the first thing."""
+        if self._with_groups:
+            self.groups.begin()
         self._world.schedule.after(self._dice.uniform(0.0, PAUSE_MAX_S), self._next)
 
     @property

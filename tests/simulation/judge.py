@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from e2ee.events import DurableEvent
     from e2ee.frames import EnvelopeKind
 
+    from .groups import GroupRecord
     from .schedule import Schedule
 
 __all__ = ["Account", "Judge", "Sent"]
@@ -30,6 +31,7 @@ class Sent:
     to: str  # a user, or a group's id
     message_id: str
     text: str
+    to_group: bool = False
 
 
 @dataclass(slots=True)
@@ -51,8 +53,9 @@ class Account:
 class Judge:
     """Sees everything; *found* is what does not hold."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, groups: GroupRecord) -> None:
         self._schedule = schedule
+        self.groups = groups
         self.found: list[str] = []
         self.sent: list[Sent] = []
         self._sealed: dict[Key[DeviceName], bytes] = {}
@@ -70,6 +73,8 @@ class Judge:
 
     def told(self, device: DeviceName, account: Account, event: DurableEvent) -> None:
         """An application has been given an event."""
+        if isinstance(event, GroupMessage) and device[0] not in self.groups.readers.get(event.message_id, ()):
+            self.blame(f"{device} was told {event.text!r}, and was no member when it was stored")
         match event:
             case DirectMessage() | GroupMessage():
                 if self._once(device, account.messages, event):

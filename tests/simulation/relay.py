@@ -96,6 +96,7 @@ class SimulatedRelay:
             sender = (session.device.user_id, session.device.device_id)
             self._schedule.note(f"{_name(sender)} > {type(frame).__name__}")
             self._overhear(sender, frame)
+            self._judge.groups.asked(sender, frame)
         self._handle(Arrived(connection, frame))
 
     def _overhear(self, sender: DeviceName, frame: ClientFrame | UnknownFrame) -> None:
@@ -121,16 +122,18 @@ class SimulatedRelay:
                     line.end_after_what_was_sent()
 
     def _send(self, connection: Connection, frame: RelayFrame) -> None:
+        session = connection.session
+        to = None if session is None else (session.device.user_id, session.device.device_id)
+        if to is not None:
+            self._judge.groups.answered(to, frame)
         line = self._connections.get(connection)
         if line is None:
             return
         told: list[RelayFrame] = [frame]
         if self.meddle is not None and isinstance(frame, Deliver):
             told = list(self.meddle(frame))
-        session = connection.session
         for one in told:
-            if session is not None:
-                to = (session.device.user_id, session.device.device_id)
+            if to is not None:
                 self._schedule.note(f"{_name(to)} < {type(one).__name__}")
             line.send_to_client(encode_frame(one))
 

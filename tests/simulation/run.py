@@ -20,6 +20,7 @@ CASTS: Final[tuple[Cast, ...]] = (
     (("alice", 2), ("bob", 2), ("carol", 1)),
 )
 THINGS: Final = (5, 40)  # that happen in one run: at least, at most
+WITH_GROUPS: Final = 0.5  # of the runs
 TROUBLE_MAX_S: Final = 600.0  # simulated; the things that happen end long before
 PEACE_S: Final = 3_600.0  # simulated seconds in which everything must have arrived
 
@@ -41,7 +42,7 @@ def run(seed: int, *, trace: bool = False) -> Report:
     """Run one world to its end."""
     dice = Random(f"cast {seed}")
     world = World.of(f"world {seed}", dice.choice(CASTS))
-    troubles = Troubles(world, things=dice.randint(*THINGS))
+    troubles = Troubles(world, things=dice.randint(*THINGS), groups=dice.random() < WITH_GROUPS)
     violations = []
     try:
         _live(world, troubles)
@@ -69,6 +70,8 @@ def _live(world: World, troubles: Troubles) -> None:
         for user in world.users():
             if user != device.name[0]:
                 world.send(device, user, f"{device.name} to {user}: are we well?")
+        for group in troubles.groups.names:
+            world.send_group(device, group, f"{device.name} to {group}: are we well?")
     world.run_until(world.everything_arrived, PEACE_S)
     for device in world.devices:
         if device.ended is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,6 +14,7 @@ from e2ee.frames import EnvelopeKind
 from e2ee.ids import MessageId, UserId
 from ratchet import OwnSenderKey
 
+from .groups import GroupRecord
 from .judge import Account, Judge
 from .run import run
 from .schedule import Schedule
@@ -86,7 +88,7 @@ def message(number: int, name: str, conversation_number: int, *, late: bool = Fa
     ],
 )
 def test_repetitions_and_disorder_are_seen(events: list[DirectMessage], holds: bool) -> None:  # noqa: FBT001
-    judge, account = Judge(Schedule()), Account()
+    judge, account = Judge(Schedule(), GroupRecord(lambda _: Path())), Account()
     for event in events:
         judge.told(("bob", 1), account, event)
     assert (judge.found == []) is holds
@@ -95,7 +97,7 @@ def test_repetitions_and_disorder_are_seen(events: list[DirectMessage], holds: b
 def test_a_key_that_seals_two_texts_is_seen() -> None:
     key = OwnSenderKey.create(uuid.UUID(int=1))
     copy = OwnSenderKey.from_bytes(key.to_bytes())
-    judge = Judge(Schedule())
+    judge = Judge(Schedule(), GroupRecord(lambda _: Path()))
     first = key.encrypt(b"one")
     for body in (first, first, key.encrypt(b"two")):
         judge.overhear(("alice", 1), ("team", 0), EnvelopeKind.SENDER_KEY, body)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
+from e2ee.errors import GroupError
+
 from .device import Device
+from .groups import GroupRecord
 from .judge import Judge, Sent
 from .relay import SimulatedRelay
 from .schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 __all__ = ["Cast", "World", "folder_in_memory"]
@@ -51,7 +55,7 @@ class World:
         self.dice = dice
         self.folder = folder
         self.schedule = Schedule()
-        self.judge = Judge(self.schedule)
+        self.judge = Judge(self.schedule, GroupRecord(self._path_of))
         self.steps = 0
         self.relay = SimulatedRelay(self.schedule, dice, self.judge, f"sqlite:///{folder / 'relay.db'}")
         self.devices: list[Device] = []
@@ -65,7 +69,7 @@ class World:
                     self.judge,
                     user_id,
                     device_id,
-                    folder / f"{user_id}-{device_id}.db",
+                    self._path_of((user_id, device_id)),
                     identity=identity,
                 )
                 self.devices.append(device)
@@ -91,6 +95,9 @@ class World:
         """Delete the stores."""
         self.close()
         shutil.rmtree(self.folder)
+
+    def _path_of(self, device: tuple[str, int]) -> Path:
+        return self.folder / f"{device[0]}-{device[1]}.db"
 
     def of_user(self, user_id: str) -> list[Device]:
         """The devices of a user."""
@@ -126,6 +133,13 @@ class World:
         if message_id is not None:
             self.judge.sent.append(Sent(device.name, to, message_id, text))
 
+    def send_group(self, device: Device, group: str, text: str) -> None:
+        """Send a text to a group; it counts if `send_group` has returned."""
+        with suppress(GroupError):
+            message_id = device.ask(lambda engine: engine.send_group(group, text))
+            if message_id is not None:
+                self.judge.sent.append(Sent(device.name, group, message_id, text, to_group=True))
+
     def read_all(self) -> None:
         """Let every application read what is in its inbox."""
         for device in self.devices:
@@ -138,16 +152,28 @@ class World:
 
     def missing(self) -> list[str]:
         """What has not arrived."""
-        missing = []
-        for one in self.judge.sent:
-            for device in self.devices:
-                user_id = device.name[0]
-                if user_id == one.to:
-                    known = device.account.messages
-                elif user_id == one.sender[0] and device.name != one.sender:
-                    known = device.account.copies
-                else:
-                    continue
-                if one.message_id not in known:
-                    missing.append(f"{one.text!r} at {device.name}")
-        return missing
+        return [
+            what for one in self.judge.sent for what in (self._unread(one) if one.to_group else self._undelivered(one))
+        ]
+
+    def _undelivered(self, one: Sent) -> Iterator[str]:
+        for device in self.devices:
+            user_id = device.name[0]
+            if user_id == one.to:
+                known = device.account.messages
+            elif user_id == one.sender[0] and device.name != one.sender:
+                known = device.account.copies
+            else:
+                continue
+            if one.message_id not in known:
+                yield f"{one.text!r} at {device.name}"
+
+    def _unread(self, one: Sent) -> Iterator[str]:
+        """Whether a message to a group is with all who were members when it was stored, or given up before."""
+        readers = self.judge.groups.readers.get(one.message_id, set())
+        if not readers and not any(one.message_id in device.account.failed for device in self.of_user(one.sender[0])):
+            yield f"{one.text!r} of {one.sender}, never stored"
+        for device in self.devices:
+            has_it = one.message_id in device.account.messages or device.account.lost[one.sender[0]]
+            if device.name[0] in readers and device.name != one.sender and not has_it:
+                yield f"{one.text!r} at {device.name}"
