@@ -207,6 +207,8 @@ def _insert_store(connection: Connection, key: KeySource, holder: Holder, entrop
             upload_number=0,
             prekey_id=1,
             row_number=0,
+            confirmed_submission_number=0,
+            confirmed_upload_number=0,
         )
     )
     for number, salt in vault.unstored.items():
@@ -239,5 +241,13 @@ def _take_over(connection: Connection, key: KeySource, holder: Holder, entropy: 
     connection.execute(
         table.update().values(epoch=epoch, holder_pid=holder.pid, holder_host=holder.host, holder_since=holder.since)
     )
-    counters = Counters(row.submission_number, row.delivery_number, row.upload_number, row.prekey_id, row.row_number)
+    counters = Counters(
+        row.submission_number,
+        row.delivery_number,
+        row.upload_number,
+        row.prekey_id,
+        row.row_number,
+        row.confirmed_submission_number,
+        row.confirmed_upload_number,
+    )
     return Claim(vault, row.store_id, epoch, counters)

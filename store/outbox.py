@@ -72,14 +72,15 @@ class OutgoingMessage:
     state: str
     reason: str  # why it is held; empty if it is not
     created_at: float  # seconds since 1970
+    again: int = 0  # how often it was sent again because the relay had lost it
 
 
 _ADD: Final = Statement(
     "outgoing",
-    "INSERT INTO outgoing (message_id, number, lane, content, size, state, reason, created_at) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO outgoing (message_id, number, lane, content, size, state, reason, created_at, again) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
 )
-_COLUMNS: Final = "message_id, number, lane, content, state, reason, created_at"
+_COLUMNS: Final = "message_id, number, lane, content, state, reason, created_at, again"
 _GET: Final = Statement("outgoing", f"SELECT {_COLUMNS} FROM outgoing WHERE message_id = ?")  # noqa: S608 - ours
 _IN_LANE: Final = Statement(
     "outgoing",
@@ -149,9 +150,9 @@ class Outgoing:
         return rows[0][1], self._work.vault.open("outgoing", message_id, 1, rows[0][2])
 
     def _message(self, row: Sequence[object]) -> OutgoingMessage:
-        message_id, number, lane, sealed, state, reason, created_at = row
+        message_id, number, lane, sealed, *rest = row
         content = self._work.vault.open("outgoing", message_id, 1, sealed)  # type: ignore[arg-type]
-        return OutgoingMessage(message_id, number, lane, content, state, reason, created_at)  # type: ignore[arg-type]
+        return OutgoingMessage(message_id, number, lane, content, *rest)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

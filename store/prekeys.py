@@ -218,7 +218,9 @@ class PreKeys:
     def published(self, upload_number: int) -> None:
         """Take note that the relay has stored what `unpublished` named, in the upload of this number."""
         self._work.change(_PUBLISHED, (upload_number,))
-        self._work.counters.upload_number = max(self._work.counters.upload_number, upload_number)
+        counters = self._work.counters
+        counters.upload_number = max(counters.upload_number, upload_number)
+        counters.confirmed_upload_number = max(counters.confirmed_upload_number, upload_number)
 
     def count_published(self) -> int:
         """How many of the unused one-time keys, of both kinds, an upload has carried; 0: the relay can have none."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from .migrations import Migration, Schema, client_2, client_3, version_table
+from .migrations import Migration, Schema, client_2, client_3, client_4, version_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,6 +89,8 @@ _table(
     _integer("upload_number"),
     _integer("prekey_id"),
     _integer("row_number"),
+    _integer("confirmed_submission_number"),
+    _integer("confirmed_upload_number"),
 )
 _table("seal_keys", _key("number", _NUMBER), _bytes("salt"))
 _table(
@@ -152,6 +154,7 @@ _table(
     _text("state"),
     _text("reason"),
     _time("created_at"),
+    _integer("again"),
     Index("outgoing_by_lane", "lane", "number"),
 )
 _table(
@@ -330,9 +333,9 @@ _table("blocked", _key("user_id", Text), _time("blocked_at"), small=True)
 
 CLIENT: Final = Schema(
     name="client",
-    version=3,
+    version=4,
     metadata=_metadata,
-    migrations=(Migration(2, client_2.apply), Migration(3, client_3.apply)),
+    migrations=(Migration(2, client_2.apply), Migration(3, client_3.apply), Migration(4, client_4.apply)),
 )
 
 

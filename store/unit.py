@@ -11,6 +11,7 @@ from .inbox import Conversations, Inbox, Receipts, Seen
 from .outbox import Envelopes, Outgoing, Recipients, RetryAttempts, SendLog
 from .peers import Blocked, Devices, Heals, Identities
 from .prekeys import PreKeys
+from .repeats import Repeats
 from .sender_keys import Distributions, ErasedChains, SenderKeys
 from .sent import SentEnvelopes
 from .sessions import Sessions
@@ -46,6 +47,7 @@ class Unit:
         self.heals = Heals(work)
         self.conversations = Conversations(work)
         self.outgoing = Outgoing(work)
+        self.repeats = Repeats(work)
         self.envelopes = Envelopes(work)
         self.recipients = Recipients(work)
         self.send_log = SendLog(work)

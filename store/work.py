@@ -5,7 +5,7 @@ Nothing here knows what the rows mean; `unit` puts the repositories on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .database import Dialect, Statement
@@ -31,12 +31,14 @@ _FENCE: Final = Statement("store", "SELECT epoch FROM store WHERE id = 1")
 # FOR SHARE: nobody may take the store over between this and the commit. SQLite's lock is held anyway.
 _FENCE_POSTGRESQL: Final = Statement("store", "SELECT epoch FROM store WHERE id = 1 FOR SHARE")
 _LOAD_COUNTERS: Final = Statement(
-    "store", "SELECT submission_number, delivery_number, upload_number, prekey_id, row_number FROM store WHERE id = 1"
+    "store",
+    "SELECT submission_number, delivery_number, upload_number, prekey_id, row_number, confirmed_submission_number, "
+    "confirmed_upload_number FROM store WHERE id = 1",
 )
 _SAVE_COUNTERS: Final = Statement(
     "store",
-    "UPDATE store SET submission_number = ?, delivery_number = ?, upload_number = ?, prekey_id = ?, row_number = ? "
-    "WHERE id = 1 AND epoch = ?",
+    "UPDATE store SET submission_number = ?, delivery_number = ?, upload_number = ?, prekey_id = ?, row_number = ?, "
+    "confirmed_submission_number = ?, confirmed_upload_number = ? WHERE id = 1 AND epoch = ?",
 )
 
 
@@ -49,12 +51,12 @@ class Counters:
     upload_number: int  # of the last upload of prekeys
     prekey_id: int  # the next prekey's, 24 bits
     row_number: int  # of the last row numbered; one sequence for all tables
+    confirmed_submission_number: int  # the highest that the relay has said it has; lower at the relay: it lost data
+    confirmed_upload_number: int  # the same of uploads
 
     def copy(self) -> Counters:
         """The counters as they are now."""
-        return Counters(
-            self.submission_number, self.delivery_number, self.upload_number, self.prekey_id, self.row_number
-        )
+        return replace(self)
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ class Work:
         self._tallies: dict[str, Tally] = {}  # as committed; loaded when they are first asked for
         self._changed_tallies: dict[str, Tally] = {}
         self._committed: Counters | None = None
-        self.counters = Counters(0, 0, 0, 0, 0)
+        self.counters = Counters(0, 0, 0, 0, 0, 0, 0)
         self.vault = vault
         self.clock = clock
         self.entropy = entropy
@@ -119,6 +121,8 @@ class Work:
                 counters.upload_number,
                 counters.prekey_id,
                 counters.row_number,
+                counters.confirmed_submission_number,
+                counters.confirmed_upload_number,
             )
             owned = self.change(_SAVE_COUNTERS, (*values, epoch)) == 1
         else:

@@ -107,6 +107,7 @@ def take_identity(step: Step) -> None:
             step.unit.outgoing.set_state(message.message_id, QUEUED)
     counters = step.unit.counters  # to the relay this is a device that it has never seen
     counters.submission_number = counters.delivery_number = counters.upload_number = 0
+    counters.confirmed_submission_number = counters.confirmed_upload_number = 0
     step.memory.new_identity = None
     step.memory.online = False
     step.tell(Disconnected())

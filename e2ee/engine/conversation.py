@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee.codec import encode_array
 from e2ee.errors import RefusalCode
-from e2ee.events import Connected, RelayRolledBack
+from e2ee.events import Connected
 from e2ee.frames import (
     PROTOCOL_VERSION,
     AppendEntry,
@@ -38,6 +38,7 @@ from .groups.replies import take_group_refused, take_group_reply
 from .healing import heal_refused, resume_heals, take_heal
 from .outcomes import take_refused, take_submitted
 from .peers import take_bundles
+from .relay_loss import take_loss
 from .rollback import count_on, is_behind, recover
 from .step import QUEUED, user_of
 
@@ -73,6 +74,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
         recover(step, welcome)
         return
     memory.online = True
+    take_loss(step, welcome)
     for lane in (*step.unit.envelopes.lanes(), *step.unit.outgoing.lanes(QUEUED)):
         user_id = user_of(lane)
         group_id = group_of(lane)
@@ -82,10 +84,6 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
             memory.active_groups[group_id] = None
     if step.unit.receipts.devices():
         memory.receipts_since = 0.0  # they have waited for this connection
-    if welcome.upload_number < counters.upload_number and not _has_unpublished(step.unit):
-        # Every upload was confirmed, and the last of them is not known there.
-        step.unit.prekeys.publish_again()
-        step.tell(RelayRolledBack())
     memory.ready = step.unit.prekeys.is_published()
     resume_heals(step)
     resume_chains(step)
@@ -115,11 +113,6 @@ def take_reply(step: Step, request: ClientFrame, reply: RelayFrame) -> None:
             _refused(step, request, reply)
         case _:
             pass
-
-
-def _has_unpublished(unit: Unit) -> bool:
-    keys = unit.prekeys.unpublished()
-    return bool(keys.signed_prekey or keys.last_resort_kem_prekey or keys.one_time_prekeys or keys.one_time_kem_prekeys)
 
 
 def _refused(step: Step, request: ClientFrame, reply: RefusedRequest) -> None:

@@ -21,7 +21,8 @@ from store import Envelope, OutgoingMessage
 from .groups.distribution import failed as key_failed
 from .groups.distribution import refusal_to_give
 from .peers import targets
-from .step import QUEUED, SUBMITTED, Step, lane_of
+from .relay_loss import is_for
+from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
 
 if TYPE_CHECKING:
     from .memory import Lane
@@ -90,9 +91,7 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
         if cost > FRAME_ROOM:
             fail(step, message, Reason.TOO_LARGE)
             continue
-        refusal = refusal_to_give(step, message, [session.remote_identity_key for _, session in found])
-        if refusal is not None:
-            fail(step, message, refusal)
+        if _is_withheld(step, message, found):
             continue
         if size + cost > FRAME_ROOM or (len(made) + 1) * len(found) > ENVELOPES_PER_FRAME_MAX:
             break
@@ -103,6 +102,17 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
         made.append(rows)
         size += cost
     return made
+
+
+def _is_withheld(step: Step, message: OutgoingMessage, found: list[Target]) -> bool:
+    """Whether these devices must not have a message after all; it is then dealt with."""
+    if message.again and not is_for(step, message, found):
+        step.unit.outgoing.set_state(message.message_id, SENT)
+        return True
+    refusal = refusal_to_give(step, message, [session.remote_identity_key for _, session in found])
+    if refusal is not None:
+        fail(step, message, refusal)
+    return refusal is not None
 
 
 def _encrypt(

@@ -13,6 +13,7 @@ from e2ee.frames import Outcome, Submit, Submitted
 from .groups.distribution import stored as keys_stored
 from .lanes import fail, submissions
 from .memory import REPAIRS_MAX
+from .relay_loss import confirmed
 from .rollback import recover
 from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
 
@@ -36,6 +37,7 @@ def take_submitted(step: Step, request: Submit, reply: Submitted) -> None:
     lane.in_flight = False
     rows = {row.envelope_id: row for group in submissions(step, request.user_id) for row in group}
     for submission, outcomes in zip(request.submissions, reply.outcomes, strict=False):
+        confirmed(step, submission.number)
         _stored(step, submission, outcomes, rows)
     if reply.outcomes:
         lane.moved()

@@ -49,6 +49,7 @@ from .identities import judge_identity, shows
 from .numbers import note_gaps, take_numbers
 from .peers import learn_device
 from .receipts import due
+from .relay_loss import confirm_again
 from .retries import take_answers, take_gone, take_retry_request, tell_healed
 from .step import Step, address, conversation_with
 from .trial import Trial
@@ -141,6 +142,7 @@ def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
     add_seen(step, key)
     message_key = seen_message(content.sender_user_id, content.message_id)
     if message_key in step.seen or step.unit.seen.known([message_key]):
+        confirm_again(step, content)
         return Ending.DUPLICATE
     add_seen(step, message_key)
     take_group_message(step, content)
@@ -299,6 +301,7 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
     settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
     if key in step.seen or step.unit.seen.known([key]):
+        confirm_again(step, content)
         return Ending.DUPLICATE  # another ciphertext of a message that we have
     add_seen(step, key)
     if content.kind in (ContentKind.TEXT, ContentKind.DATA):

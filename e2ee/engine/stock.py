@@ -118,6 +118,8 @@ def take_uploaded(step: Step, request: UploadPreKeys, reply: Uploaded) -> None:
     """The relay has stored an upload."""
     step.memory.stock.uploading = False
     if request.purge and request.signed_prekey is None:  # `republish` asked for it
+        counters = step.unit.counters
+        counters.confirmed_upload_number = max(counters.confirmed_upload_number, request.number)
         step.unit.prekeys.purge_one_time()
         step.unit.prekeys.rotate()
     else:

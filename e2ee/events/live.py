@@ -84,7 +84,14 @@ class PreKeysLow:
 
 @dataclass(frozen=True, slots=True)
 class RelayRolledBack:
-    """The relay has forgotten what it had confirmed: prekeys are uploaded again, unconfirmed envelopes sent again."""
+    """The relay has forgotten what it had confirmed: prekeys are uploaded again, messages without a receipt sent again.
+
+    What others had sent to us and the relay has lost, they send again when they connect. `docs/recovery.md` says what
+    does not come back.
+    """
+
+    sent_again: int = 0  # messages that go again, under the ids that they had; receivers tell them once
+    left: int = 0  # messages without a receipt that do not: too old, sent again too often, or not for a newcomer
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,10 @@ def test_tables_of_version_1_are_brought_forward_on_either_database(database_url
     with ClientStore.open(database_url) as store, store.begin() as unit:
         unit.pending.add("bob", 1, bytes(16), 2, b"parked", reason="r")
         unit.conversations.save_received(b"bob", "bob", 1, Received(4, ((2, 2),), 1.0))
+        unit.account.create("alice", 1)
+        unit.prekeys.rotate()
+        unit.prekeys.published(7)
+        unit.outgoing.add(bytes(16), "bob", b"text", state="queued")
     for statement in (
         "DROP TABLE ended_chains",
         "DROP TABLE sent_envelopes",
@@ -157,12 +161,17 @@ def test_tables_of_version_1_are_brought_forward_on_either_database(database_url
         "ALTER TABLE pending DROP COLUMN requests",
         "ALTER TABLE received DROP COLUMN told",
         "ALTER TABLE received DROP COLUMN watched",
+        "ALTER TABLE store DROP COLUMN confirmed_submission_number",
+        "ALTER TABLE store DROP COLUMN confirmed_upload_number",
+        "ALTER TABLE outgoing DROP COLUMN again",
         "UPDATE schema_version SET version = 1",
     ):
         change(database_url, statement)
     with ClientStore.open(database_url) as store, store.begin() as unit:
         assert unit.pending.devices() == [("bob", 1, 0)]
         assert unit.conversations.received(b"bob", "bob", 1) == Received(4, ((2, 2),), 1.0, told=0, watched=0)
+        assert (unit.counters.confirmed_submission_number, unit.counters.confirmed_upload_number) == (0, 7)
+        assert [one.again for one in unit.outgoing.next_in("bob", "queued", limit=9)] == [0]
         unit.sent_envelopes.add(bytes(16), "bob", b"m" * 16)
         assert unit.sent_envelopes.find("bob", [bytes(16)]) == {bytes(16): b"m" * 16}
 

@@ -8,6 +8,7 @@ from e2ee.diagnostics import Reason
 from e2ee.engine.lanes import fail
 from e2ee.engine.memory import REPAIRS_MAX
 from e2ee.engine.receipts import log_oldest_delivered
+from e2ee.engine.relay_loss import confirmed
 from e2ee.engine.rollback import recover
 from e2ee.engine.step import DELIVERED, SENT, SUBMITTED
 from e2ee.errors import RefusalCode
@@ -57,6 +58,7 @@ def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted
     step.memory.active_groups[request.group_id] = None
     taken = request.messages[: reply.accepted]
     for submission in taken:
+        confirmed(step, submission.number)
         _stored(step, request.group_id, submission.envelope_id)
     if taken:
         lane.moved()

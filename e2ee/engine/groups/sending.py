@@ -15,7 +15,8 @@ from e2ee.codec import decode_array, encode_array, integer, octets, optional, re
 from e2ee.content import Content, ContentKind, Destination, decode_content, encode_content
 from e2ee.diagnostics import Reason
 from e2ee.engine.lanes import FRAME_ROOM, fail
-from e2ee.engine.step import QUEUED, SUBMITTED
+from e2ee.engine.relay_loss import has_newcomers
+from e2ee.engine.step import QUEUED, SENT, SUBMITTED
 from e2ee.errors import NotAMember
 from e2ee.events import DeliveryState
 from e2ee.frames import EnvelopeKind, GroupSubmission, SubmitGroup
@@ -191,6 +192,9 @@ def _encrypt_queued(step: Step, lane: GroupLane, group: Membership, queued: list
     made: list[Envelope] = []
     size = 0
     for message in queued:
+        if message.again and has_newcomers(group, decode_content(message.content)):
+            step.unit.outgoing.set_state(message.message_id, SENT)
+            continue
         size += len(message.content) + MESSAGE_OVERHEAD
         if made and size > FRAME_ROOM:
             break
