@@ -1,9 +1,10 @@
-"""Suite ``groups``: sender keys."""
+"""Suite ``groups``: sender keys, and groups from application to application."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from . import group_clients
 from .contests import Discipline, contests
 from .peer import Bench, Operation
 
@@ -32,3 +33,4 @@ LARGE: Final = (
 def run(bench: Bench) -> Iterator[Outcome]:
     """Measure every discipline; a smoke run leaves out the large groups, which differ by a number only."""
     yield from contests("groups", bench, DISCIPLINES if bench.settings.smoke else DISCIPLINES + LARGE)
+    yield from group_clients.run(bench)

@@ -31,6 +31,9 @@ UNLIMITED: Final = RelayOptions(
     envelopes_burst=10**9,
     group_deliveries_per_s=1e9,
     group_deliveries_burst=10**9,
+    group_joins_per_minute=10**6,
+    requests_per_s=1e9,
+    requests_burst=10**9,
     silence_max_s=3_600.0,
     acknowledge_age_max_s=3_600.0,
 )

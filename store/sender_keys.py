@@ -103,39 +103,51 @@ class SenderKeys:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        # Asked for by every part of a unit that gives a key to a thousand devices, and 0.1 ms to unpack.
+        self._own: dict[bytes, LoadedOwnSenderKey] = {}
 
     def load_own(self, group_id: bytes) -> LoadedOwnSenderKey | None:
-        """Return our key of a group; None if there is none. Raises StoreCorrupt."""
+        """Return our key of a group, the same value throughout a unit; None if there is none. Raises StoreCorrupt."""
+        known = self._own.get(group_id)
+        if known is not None:
+            return known
         row = self._work.row(_OWN, (group_id,))
         if row is None:
             return None
         version, state, messages, created_at = row
         packed = self._work.vault.open("own_sender_keys", group_id, version, state)
         try:
-            return LoadedOwnSenderKey(group_id, OwnSenderKey.from_bytes(packed), messages, created_at, version)
+            key = OwnSenderKey.from_bytes(packed)
         except CorruptSnapshot as cause:
             raise StoreCorrupt("a stored sender key is damaged") from cause
         except UnsupportedVersion as cause:
             raise StoreNewer("a newer release wrote a stored sender key") from cause
+        return self._keep(LoadedOwnSenderKey(group_id, key, messages, created_at, version))
+
+    def _keep(self, loaded: LoadedOwnSenderKey) -> LoadedOwnSenderKey:
+        self._own[loaded.group_id] = loaded
+        return loaded
 
     def put_own(self, group_id: bytes, key: OwnSenderKey) -> LoadedOwnSenderKey:
         """Store a new key of ours for a group, in place of an earlier one, which is erased."""
         work = self._work
         work.change(_DELETE_OWN, (group_id,))
         work.change(_ADD_OWN, (group_id, work.vault.seal("own_sender_keys", group_id, 1, key.to_bytes()), work.now))
-        return LoadedOwnSenderKey(group_id, key, 0, work.now, 1)
+        return self._keep(LoadedOwnSenderKey(group_id, key, 0, work.now, 1))
 
     def save_own(self, loaded: LoadedOwnSenderKey, *, messages: int) -> LoadedOwnSenderKey:
         """Store our key after *messages* more messages. Raises StaleWriter."""
         version, total = loaded.version + 1, loaded.messages + messages
         sealed = self._work.vault.seal("own_sender_keys", loaded.group_id, version, loaded.key.to_bytes())
         self._work.replace(_SAVE_OWN, (version, sealed, total, loaded.group_id, loaded.version))
-        return LoadedOwnSenderKey(loaded.group_id, loaded.key, total, loaded.created_at, version)
+        return self._keep(LoadedOwnSenderKey(loaded.group_id, loaded.key, total, loaded.created_at, version))
 
     def delete_own(self, group_id: bytes | None = None) -> int:
         """Erase our key of a group, or (None) of every group; return how many there were."""
         if group_id is None:
+            self._own.clear()
             return self._work.change(_DELETE_ALL_OWN)
+        self._own.pop(group_id, None)
         return self._work.change(_DELETE_OWN, (group_id,))
 
     def load_peer(self, user_id: str, device_id: int, distribution_id: UUID) -> LoadedPeerSenderKey | None:

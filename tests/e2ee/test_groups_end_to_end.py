@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_S = 60.0  # a test that hangs fails
-LARGE_LIMIT_S = 3_600.0
+LARGE_LIMIT_S = 3_600.0  # two minutes of two processors, on a machine that does nothing else
 
 
 @pytest.fixture
@@ -62,6 +62,8 @@ async def test_twenty_members_talk_while_some_are_away(seed: int, rounds: int, t
 
 
 @pytest.mark.slow
+# Python 3.11 leaves a connection to the collector that it accepts in the very moment in which its server is closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_three_hundred_members_talk_while_some_are_away(tmp_path: Path, worker: Worker) -> None:
     dice = random.Random("three hundred members")
     async with asyncio.timeout(LARGE_LIMIT_S), Crowd(tmp_path, worker=worker) as crowd:

@@ -156,6 +156,19 @@ def test_sender_keys_go_on_where_they_were_saved(store: ClientStore) -> None:
         assert (unit.sender_keys.delete_own(), unit.sender_keys.load_own(GROUP)) == (1, None)
 
 
+def test_within_a_unit_our_sender_key_is_one_value_and_the_newest(store: ClientStore) -> None:
+    with store.begin() as unit:
+        keys = unit.sender_keys
+        own = keys.put_own(GROUP, OwnSenderKey.create(DISTRIBUTION, entropy=seeded("own")))
+        assert keys.load_own(GROUP) is own
+        saved = keys.save_own(own, messages=1)
+        assert keys.load_own(GROUP) is saved
+        other = keys.put_own(GROUP, OwnSenderKey.create(DISTRIBUTION, entropy=seeded("other")))
+        assert keys.load_own(GROUP) is other
+        keys.delete_own(GROUP)
+        assert keys.load_own(GROUP) is None
+
+
 def test_a_stale_sender_key_overwrites_nothing(store: ClientStore) -> None:
     with store.begin() as unit:
         first = unit.sender_keys.put_own(GROUP, OwnSenderKey.create(DISTRIBUTION, entropy=seeded("own")))

@@ -61,6 +61,7 @@ def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted
         confirmed(step, submission.number)
         _stored(step, request.group_id, submission.envelope_id)
     if taken:
+        log_oldest_delivered(step, group_lane(request.group_id))
         lane.moved()
         lane.any_devices = False
     wait_s = None if reply.retry_after_ms is None else reply.retry_after_ms / _MS
@@ -114,7 +115,6 @@ def _stored(step: Step, group_id: bytes, envelope_id: bytes) -> None:
     # In a large group nobody confirms deliveries: the message is kept as if it were delivered, for a read mark.
     step.unit.outgoing.set_state(message.message_id, SENT if small else DELIVERED)
     step.state(message, DeliveryState.SENT)
-    log_oldest_delivered(step, group_lane(group_id))
 
 
 def _refused(

@@ -189,6 +189,7 @@ def _encrypt_queued(step: Step, lane: GroupLane, group: Membership, queued: list
         loaded = rotate(step, loaded)
     if not everybody_has(step, lane, group, loaded):
         return []
+    digest = None if lane.any_devices else device_digest(lane.devices)
     made: list[Envelope] = []
     size = 0
     for message in queued:
@@ -198,19 +199,18 @@ def _encrypt_queued(step: Step, lane: GroupLane, group: Membership, queued: list
         size += len(message.content) + MESSAGE_OVERHEAD
         if made and size > FRAME_ROOM:
             break
-        made.append(_encrypt(step, lane, group, loaded, message))
+        made.append(_encrypt(step, digest, group, loaded, message))
     if made:
         step.unit.sender_keys.save_own(loaded, messages=len(made))
     return made
 
 
 def _encrypt(
-    step: Step, lane: GroupLane, group: Membership, loaded: LoadedOwnSenderKey, message: OutgoingMessage
+    step: Step, digest: bytes | None, group: Membership, loaded: LoadedOwnSenderKey, message: OutgoingMessage
 ) -> Envelope:
-    """Encrypt one message for the group as it is now, and store both."""
+    """Encrypt one message for the group as it is now, and store both; *digest* is of its devices (None: whichever)."""
     content = encode_content(replace(decode_content(message.content), destination=_destination(group)))
     body = loaded.key.encrypt(content, entropy=step.entropy)
-    digest = None if lane.any_devices else device_digest(lane.devices or ())
     step.unit.counters.submission_number += 1
     row = Envelope(
         envelope_id=step.entropy(ENVELOPE_ID_SIZE),

@@ -151,6 +151,7 @@ class GroupsInUse:
 
     def forget(self, group_id: bytes) -> None:
         """Delete a group with everything that belongs to it."""
+        self._unit.sender_keys.delete_own(group_id)  # which the unit may have in memory
         self._unit.groups.delete(group_id)
         self._loaded[group_id] = None
 
