@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "vectors/README.md"])
 NOT_OURS = ("conformance.md", "signal-protocol.md")  # they name files of other projects
+THREATS = (ROOT / "docs/threats.md").read_text("utf-8")
 KINDS = {"DurableEvent", "GroupEvent"}  # what events have in common
 MEBIBYTE = 1024 * 1024
 
@@ -44,6 +45,18 @@ def test_every_python_file_that_a_page_names_is_there(page: Path) -> None:
     )
     missing = [one for one in named if not ((ROOT / one).exists() if "/" in one else list((ROOT / "tests").rglob(one)))]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=_name)
+def test_every_page_says_first_for_whom_it_is(page: Path) -> None:
+    assert page.read_text("utf-8").splitlines()[2].startswith("For ")
+
+
+def test_every_promise_about_an_attack_names_its_test() -> None:
+    tables = re.findall(r"^\| [^\n]*\| (?:shown by|shown in) \|\n\|[-|]+\|\n((?:\|.*\n)+)", THREATS, re.MULTILINE)
+    rows = [line.rstrip(" |").rpartition(" | ")[2] for table in tables for line in table.splitlines()]
+    assert len(rows) > 40
+    assert [one for one in rows if "test" not in one and not one.startswith("the same")] == []
 
 
 def test_every_decision_is_in_the_index() -> None:
