@@ -61,6 +61,11 @@ class Reason(Enum):
     NOT_REGISTERED = "not_registered", True, "nothing: it goes after the prekeys are uploaded"
     REFUSED = "refused", True, "see the relay's log; it goes when the relay takes it"
     GROUP_CHANGED = "group_changed", True, "nothing: it goes when the group's log and devices have settled"
+    RELAY_LOG_BEHIND = (
+        "the relay has lost entries of the group's log",
+        True,
+        "nothing: who made them gives them back at the next connection; if nobody can, make another group",
+    )
     # Why one was not sent.
     NO_OTHER_DEVICE = "no other device", False, "nothing: there is nobody to send it to"
     MAILBOX_FULL = "mailbox full", False, "send it again when the recipient has read its mail"

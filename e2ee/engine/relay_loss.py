@@ -17,7 +17,7 @@ from e2ee.trust import TRUSTED
 from store import Heal
 
 from .expiry import MESSAGE_AGE_MAX_S
-from .groups.lane import group_of
+from .groups.lane import group_of, lane_to
 from .groups.receipts import due_in_group
 from .groups.state import membership
 from .receipts import DELIVERED_DUE, due
@@ -38,6 +38,7 @@ __all__ = ["confirm_again", "confirmed", "has_newcomers", "is_for", "take_loss"]
 SENT_AGAIN_MAX: Final = 1_000  # messages after one loss: two minutes' of a busy client, and 0.2 s of one step
 LOSSES_MAX: Final = 3  # losses in a row whose mail is sent again at once; then one for each interval
 LOSS_INTERVAL_S: Final = 8 * 3600.0  # seconds: a relay that lies costs three times a day what an honest loss costs
+GROUPS_COMPARED_MAX: Final = 64  # after one loss; of others it is noticed when something is sent there
 _NO_DEVICE: Final = 0  # no device has this id: the row of our own user that says when a loss is believed again
 
 
@@ -62,7 +63,16 @@ def take_loss(step: Step, welcome: Welcome) -> None:
         left = step.unit.repeats.count(SENT)
         if left and _is_believed(step):
             again = _send_again(step)
+    _compare_logs(step)
     step.tell(RelayRolledBack(again, left - again))
+
+
+def _compare_logs(step: Step) -> None:
+    """Look, group by group, whether the relay has the log that we have (`groups.restoring`)."""
+    for group in step.groups.all()[:GROUPS_COMPARED_MAX]:
+        group_id = group.membership.group_id
+        lane_to(step.memory, group_id).comparing = True
+        step.memory.active_groups[group_id] = None
 
 
 def _is_believed(step: Step) -> bool:

@@ -17,6 +17,7 @@ from e2ee.options import RECEIPTS_MEMBERS_MAX
 
 from .lane import group_lane, lane_to
 from .log import take_entries
+from .restoring import is_behind
 from .sending import again, hold_group
 from .state import membership
 
@@ -43,10 +44,12 @@ def take_devices(step: Step, group_id: bytes, reply: GroupDevices) -> None:
     lane = lane_to(step.memory, group_id)
     lane.asking = False
     step.memory.active_groups[group_id] = None
+    group = membership(step, group_id)
+    if group is not None and step.user_id in group.members and is_behind(step, group, reply):
+        return
     if reply.refusal is not None:
         _refused(step, group_id, lane, (), reply.refusal, None)
         return
-    group = membership(step, group_id)
     if group is not None:
         lane.learn(reply.members, group.number)
 

@@ -27,6 +27,7 @@ from . import forks
 from .endings import finish
 from .fetching import INBOX_ROOM, fetches_due, pump_fetches
 from .log import Taken, take_entries
+from .restoring import take_put_back
 from .wanted import want_log, want_name
 from .wish import SIGNED, WANTED, GroupWish, wish_of
 
@@ -284,6 +285,7 @@ def take_appended(step: Step, request: AppendEntry, reply: GroupLog) -> None:
     groups = step.memory.groups
     operation = next((one for one in step.unit.group_operations.all() if one.entry == request.entry), None)
     if operation is None:
+        take_put_back(step, request, reply)
         return
     groups.appending.discard(operation.operation_id)
     groups.operating = True
@@ -328,7 +330,7 @@ def _outrun(step: Step, operation: GroupOperation, group_id: bytes, reply: Group
     if group is not None and group.membership.number < reply.head:
         want_log(step, group_id)
     elif group is not None and group.membership.number > reply.head:
-        reason = "the relay has lost entries of the log: make another group"
+        reason = "the relay has lost entries of the log: try again when those who made them have connected"
         finish(step, operation, GroupRefused(RefusalCode.GROUP_CHANGED, reason))
         return
     fraction = int.from_bytes(step.entropy(4), "big") / _FRACTION

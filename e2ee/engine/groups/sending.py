@@ -98,7 +98,7 @@ def _pump(step: Step, group_id: bytes, lane: GroupLane) -> None:
     name = group_lane(group_id)
     rows = step.unit.envelopes.in_lane(name, limit=ENVELOPES_PER_FRAME_MAX)
     queued = step.unit.outgoing.next_in(name, QUEUED, limit=MESSAGES_AT_ONCE_MAX)
-    if not (rows or queued or lane.requested):
+    if not (rows or queued or lane.requested or lane.comparing):
         step.memory.active_groups.pop(group_id, None)
         return
     held = _reason_to_wait(step, group_id)
@@ -109,6 +109,10 @@ def _pump(step: Step, group_id: bytes, lane: GroupLane) -> None:
     group = membership(step, group_id)
     if group is None or not _is_open_to_us(step, group):
         _give_up_all(step, group_id)
+        lane.comparing = False
+        return
+    if lane.comparing:
+        ask_devices(step, group_id)
         return
     rows = _still_good(step, group_id, rows)
     if not rows:
