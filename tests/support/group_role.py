@@ -87,6 +87,7 @@ class _Member:
         before = read_journal(settings.journal)
         self._life = 1 + sum(line[0] == "life" for line in before)
         self._queued = {line[1]: line[2] for line in before if line[0] == "queued"}
+        self._begun = {line[1] for line in before if line[0] == "intended"}
         self._seen = {line[1] for line in before if line[0] == "seen"}
         self._stored = {line[1] for line in before if line[0] == "stored"}
         self._moves = [line[0] for line in before if line[0] in ("came", "went") and line[1] not in settings.staying]
@@ -109,8 +110,9 @@ class _Member:
                 message_id = await self._client.send_group(GROUP, f"{self._settings.name} {number}")
                 self._queued[number] = message_id
                 self._note("queued", number, message_id)
-            if self._settings.restless and number % TOGETHER == 0:
-                await self._go(number)
+            # In an earlier life it may have gone after this one and be back.
+            if self._settings.restless and number % TOGETHER == 0 and number + 1 not in self._begun:
+                await self._go()
         self._note("done")
 
     def _may_send(self, number: int) -> bool:
@@ -138,9 +140,9 @@ class _Member:
     async def _is_member(self) -> bool:
         return any(group.name == GROUP and group.is_member for group in await self._client.groups())
 
-    async def _go(self, number: int) -> None:
-        """Leave, once the relay has all of our messages so far."""
-        while not all(self._queued[one] in self._stored for one in range(1, number + 1)):
+    async def _go(self) -> None:
+        """Leave, once the relay has all of our messages."""
+        while not self._stored.issuperset(self._queued.values()):
             await self._next()
         while await self._is_member():
             with suppress(GroupTimeout):
