@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WORK: Final = Path(__file__).parents[2] / ".fuzz"
 KEPT_SIZE_MAX: Final = 16 * 1024  # bytes kept of one target, well-formed inputs apart: the corpus is part of the source
+KEPT_MAX: Final = 40  # inputs of one target, of those that were found: the tests replay them in every run
 STARTING_S: Final = 120  # for a process beyond its time, until it is stopped
 
 
@@ -48,12 +49,12 @@ def keep(target: Target) -> None:
             (folder / f"seed-{number:02}").write_bytes(data)
     reached = set().union(*(lines_of(target.run, data) for data in kept(target.name)))
     learnt = [path.read_bytes() for path in (WORK / target.name / "corpus").glob("*")]
-    size = sum(path.stat().st_size for path in folder.glob("found-*"))
+    sizes = [path.stat().st_size for path in folder.glob("found-*")]
     for data in sorted(learnt, key=lambda data: (len(data), data)):
         lines = lines_of(target.run, data)
-        if lines - reached and size + len(data) <= KEPT_SIZE_MAX:
+        if lines - reached and len(sizes) < KEPT_MAX and sum(sizes) + len(data) <= KEPT_SIZE_MAX:
             reached |= lines
-            size += len(data)
+            sizes.append(len(data))
             (folder / f"found-{sha256(data).hexdigest()[:12]}").write_bytes(data)
 
 

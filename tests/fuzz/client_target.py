@@ -6,14 +6,10 @@ one has seen (mail, bundles, logs), and alters, repeats, withholds and invents; 
 
 from __future__ import annotations
 
-import atexit
 import copy
 import shutil
-import tempfile
 from collections import deque
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from e2ee.engine import Engine
@@ -25,7 +21,6 @@ from e2ee.frames import (
     Challenge,
     Closing,
     Deliver,
-    Delivery,
     Drained,
     EnvelopeKind,
     GetBundles,
@@ -36,13 +31,14 @@ from e2ee.frames import (
     UserBundles,
     Welcome,
 )
+from e2ee.groups import GroupKind, Operation, Role
 from e2ee.link import Challenged, Link, LinkDown, LinkUp, Pushed, Replied
 from e2ee.wire import decode_client_frame, encode_frame
 from store import ClientStore, Full
-from tests.support.engines import FEW_PREKEYS, START, World
-from tests.support.group_world import Team
+from tests.support.engines import FEW_PREKEYS, START
 from tests.support.key_use import keys_used_twice
 
+from .client_world import ALICE, STRANGER, template
 from .frame_seeds import FROM_RELAY
 from .mutation import EDIT_KINDS, edited
 from .target import Choices, Target
@@ -52,78 +48,28 @@ if TYPE_CHECKING:
 
     from e2ee.engine import Output
     from e2ee.frames import ClientFrame, RelayFrame
-    from e2ee.ids import GroupId
     from e2ee.link import LinkEvent
-    from tests.support.post_office import PostOffice
 
 __all__ = ["TARGET"]
 
 ACTIONS_MAX: Final = 48  # of one story
-ALICE: Final = ("alice", 1)
-STRANGER: Final = "mallory"
 TURNS_MAX: Final = 200  # until a client has nothing more to say of its own accord
 FULL_OR_REFUSED: Final = (Full, GroupError)  # what the application is told of its own calls
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """What is there before each story."""
-
-    folder: Path
-    office: PostOffice  # the honest relay
-    mail: tuple[Delivery, ...]  # for Alice, not yet pushed
-    group: GroupId
-    log: tuple[bytes, ...]
-    keys: dict[str, bytes]  # identity keys of those whom Alice knows, and her own
-
-
-@cache
-def _template() -> _Template:
-    """Alice knows Bob and Carol, and is in a group with both; mail waits for her, a stranger's too."""
-    shared_memory = Path("/dev/shm")  # noqa: S108 - a folder of this process's own in it: a disk's syncs take longer
-    folder = Path(tempfile.mkdtemp(prefix="fuzz", dir=shared_memory if shared_memory.is_dir() else None))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    world = World(folder, seed=1)
-    alice, bob, carol, stranger = (world.device(name) for name in ("alice", "bob", "carol", STRANGER))
-    team = Team(world, alice, bob, carol)
-    world.settle()
-    for one, other in ((alice, "bob"), (bob, "alice"), (carol, "alice"), (alice, "carol")):
-        one.send(other, "hello")
-        world.settle()
-    for one in (alice, bob, carol):
-        team.send(one, "hello all")
-        world.settle()
-    alice.lose_connection()
-    for text in ("one", "two"):
-        bob.send("alice", text)
-        team.send(carol, text)
-        stranger.send("alice", text)
-    team.leave(bob)
-    team.send(carol, "after bob")
-    world.settle()
-    alice.send("bob", "queued")
-    mail = tuple(world.relay.boxes[ALICE].mail)
-    keys = {one.name[0]: one.key for one in (alice, bob, carol, stranger)}
-    alice.engine.close()
-    shutil.move(alice.url.removeprefix("sqlite:///"), folder / "template.db")
-    for one in (bob, carol, stranger):
-        one.engine.close()
-    return _Template(folder, world.relay, mail, team.id, tuple(team.log), keys)
 
 
 class _Story:
     def __init__(self, choices: Choices) -> None:
         self.choices = choices
-        self.template = template = _template()
-        immutable = {id(group.state): group.state for group in template.office.groups.stored.values()}
-        self.office = copy.deepcopy(template.office, immutable)
+        self.template = made = template()
+        immutable = {id(group.state): group.state for group in made.office.groups.stored.values()}
+        self.office = copy.deepcopy(made.office, immutable)
         self.now = START + 100.0
-        for old in template.folder.glob("story.db*"):
+        for old in made.folder.glob("story.db*"):
             old.unlink()
         self.known = choices.below(8) > 0  # else a store that is new
         if self.known:
-            shutil.copyfile(template.folder / "template.db", template.folder / "story.db")
-        self.store = ClientStore.open(f"sqlite:///{template.folder}/story.db", clock=lambda: self.now)
+            shutil.copyfile(made.folder / "template.db", made.folder / "story.db")
+        self.store = ClientStore.open(f"sqlite:///{made.folder}/story.db", clock=lambda: self.now)
         self.engine = Engine.open(self.store, *ALICE, relay="127.0.0.1:1", options=FEW_PREKEYS)
         self.link = Link(now=self.now)
         self.asked: deque[ClientFrame] = deque()
@@ -156,8 +102,8 @@ class _Story:
         assert keys_used_twice(self.sealed) == [], "a message key was used twice"
         if self.known:
             state, _output = self.engine.do(lambda step: membership(step, bytes.fromhex(self.template.group)))
-            assert state is not None
-            assert state.members.keys() <= self.template.keys.keys() - {STRANGER}
+            # Nobody is in the group but whom Alice herself has let in.
+            assert state is None or state.members.keys() <= self.template.keys.keys() - {STRANGER}
 
     def committed(self, number: int) -> None:
         with self.store.begin() as unit:
@@ -341,19 +287,34 @@ class _Story:
 
     def application(self) -> None:
         try:
-            match self.choices.below(5):
+            match self.choices.below(6):
                 case 0:
                     _id, output = self.engine.send(self.choices.of(("bob", "carol", STRANGER, "alice")), "hi")
                 case 1:
                     _id, output = self.engine.send_group(self.template.group, "hi all")
                 case 2:
                     output = self.engine.finish()
+                case 3:
+                    output = self.wants_of_groups()
                 case _:
                     output = self.reads()
         except FULL_OR_REFUSED:
             return
         self.step(lambda: output)
         self.turn()
+
+    def wants_of_groups(self) -> Output:
+        groups = self.engine.groups
+        match self.choices.below(4):
+            case 0:
+                return groups.create(self.choices.of(("new", "team")), self.choices.of(tuple(GroupKind)))[1]
+            case 1:
+                return groups.join(self.choices.of(("new", "team", self.template.group)))[1]
+            case _:
+                operation = self.choices.of((Operation.LEAVE, Operation.REMOVE, Operation.INVITE, Operation.CLOSE))
+                user = self.choices.of(("carol", STRANGER))
+                named = user if operation in (Operation.REMOVE, Operation.INVITE) else None
+                return groups.act(self.template.group, operation, user=named, role=Role.MEMBER)[1]
 
     def reads(self) -> Output:
         events = self.engine.next_events(8)
