@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee import frames
-from e2ee.backoff import REPLACED_PAUSE_S
+from e2ee.backoff import REPLACED_MAX, REPLACED_PAUSE_S
 from e2ee.errors import (
     ClientEnded,
     ConnectionEnded,
@@ -57,7 +57,7 @@ async def rolled_back(world: ShellWorld) -> None:
 
 
 async def elsewhere(world: ShellWorld) -> None:
-    for _ in range(2):
+    for _ in range(REPLACED_MAX + 1):
         relay = await world.accept()
         relay.says(frames.Closing(RefusalCode.REPLACED, "", None))
         await relay.closed.wait()
