@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from .ids import GroupId, MessageId, UserId
     from .options import ClientOptions, InboxMode
     from .relay import Relay, RelayHooks, RelayOptions
+    from .shell.writer import Worker
     from .store_errors import (
         ExportRefused,
         Full,
@@ -113,7 +114,6 @@ if TYPE_CHECKING:
         WrongPassphrase,
     )
     from .trust import Decision, Direction, IdentityChange, IdentityPolicy, Policies, Policy
-    from .writer import Worker
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -360,7 +360,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
         "Policies",
         "Policy",
     ),
-    "writer": ("Worker",),
+    "shell.writer": ("Worker",),
 }
 _MODULE_OF: Final = {name: module for module, names in _EXPORTS.items() for name in names}
 

@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from store import ClientStore, open_identity
 
+from .calls.channels import ChannelCalls
+from .calls.contents import Content, read_content
+from .calls.groups import GroupCalls
+from .calls.reading import EventReader
 from .carrier import WebSocketCarrier, relay_name
-from .channel_calls import ChannelCalls
-from .contents import Content, read_content
 from .engine import Engine
 from .errors import InvalidArgument
 from .events import DurableEvent
 from .frames import DEVICE_ID_MAX
-from .group_calls import GroupCalls
 from .ids import parse_user_id
 from .limits import TOKEN_SIZE_MAX
 from .options import ClientOptions
-from .reading import EventReader
-from .shell import Shell
-from .surroundings import Surroundings
+from .shell import Shell, Surroundings
 
 if TYPE_CHECKING:
     import ssl as tls
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
     from .carrier import Carrier
     from .events import DirectMessage, Event, GroupMessage
     from .ids import MessageId, UserId
+    from .shell.writer import Worker
     from .trust import Policies, Policy
-    from .writer import Worker
 
 __all__ = ["Client", "Content"]
 

@@ -99,7 +99,7 @@ RULES: Final = (
     *(
         Rule(f"e2ee.{module}", (*NETWORK, "socket", *THREADS, *CLOCK, *DICE))
         for module in (
-            "backoff",
+            "shell.backoff",
             "codec",
             "content",
             "errors",
@@ -112,11 +112,11 @@ RULES: Final = (
             "link",
             "link_events",
             "options",
-            "reading",
+            "calls.reading",
             "recovery*",
-            "steps",
+            "shell.steps",
             "trust",
-            "wakeup",
+            "shell.wakeup",
             "wire*",
             *(f"relay.{module}" for module in RELAY_CORE),
         )
@@ -125,7 +125,11 @@ RULES: Final = (
     Rule("e2ee.engine*", (*NETWORK, "socket", *THREADS, *CLOCK)),
     Rule("e2ee.engine*", DICE, exceptions=("e2ee.engine.core",)),
     # The shell decides nothing: it knows neither the engine nor what a message is.
-    Rule("e2ee.shell", ("ratchet", "e2ee.engine", "e2ee.content", "e2ee.trust")),
+    Rule(
+        "e2ee.shell*",
+        ("ratchet", "e2ee.engine", "e2ee.content", "e2ee.trust"),
+        exceptions=("e2ee.shell.steps", "e2ee.shell.waiting"),  # outcomes of group calls pass through, unread
+    ),
     Rule("e2ee.link*", ("ratchet", "store", "e2ee.engine", "e2ee.content")),
     Rule("e2ee.trust", ("ratchet", "store")),
     # The relay cannot decrypt: not by policy, but because the code is not there.

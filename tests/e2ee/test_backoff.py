@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from e2ee.backoff import RECONNECT_MAX_S, REPLACED_AGE_S, REPLACED_MAX, REPLACED_PAUSE_S, BackOff
 from e2ee.errors import ClientEnded, NotAuthorized, OpenElsewhere, RefusalCode, StoreRolledBack, UserIdTaken
 from e2ee.link import LinkDown
+from e2ee.shell.backoff import RECONNECT_MAX_S, REPLACED_AGE_S, REPLACED_MAX, REPLACED_PAUSE_S, BackOff
 
 BROKEN = LinkDown(None, None, "the connection broke")
 REPLACED = LinkDown(RefusalCode.REPLACED, None, "replaced")

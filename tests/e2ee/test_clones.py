@@ -25,10 +25,10 @@ from e2ee import (
     RelayHooks,
     StoreRolledBack,
     UserIdTaken,
-    backoff,
 )
 from e2ee.frames import Login, Submit
 from e2ee.relay.hooks import Verdict
+from e2ee.shell import backoff
 from tests.support.key_use import keys_used_twice
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee import frames
-from e2ee.connection import Connection
 from e2ee.errors import ConnectionEnded, RefusalCode
 from e2ee.limits import CHALLENGE_AGE_MAX_S, HEARTBEAT_S, REPLY_AGE_MAX_S
 from e2ee.link import ACKNOWLEDGE_DELAY_S, Challenged, LinkDown, LinkUp, Pushed, Replied
+from e2ee.shell.connection import Connection
 from tests.support.memory_carrier import MemoryCarrier, RelayEnd
 from tests.support.scripted_relay import CHALLENGE, CLOSING, DELIVER, LOGIN, SUBMITTED, WELCOME, submit
 from tests.support.timers import FakeTimers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee import frames
-from e2ee.backoff import REPLACED_MAX, REPLACED_PAUSE_S
+from e2ee.calls.reading import EventReader
 from e2ee.errors import (
     ClientEnded,
     ConnectionEnded,
@@ -20,7 +20,7 @@ from e2ee.errors import (
     StoreRolledBack,
     UserIdTaken,
 )
-from e2ee.reading import EventReader
+from e2ee.shell.backoff import REPLACED_MAX, REPLACED_PAUSE_S
 from store import StoreLost
 from tests.support.scripted_relay import CHALLENGE
 from tests.support.shell_world import ShellWorld, opened
@@ -29,7 +29,7 @@ from tests.support.tiny_engine import TinyOutput, mail
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from e2ee.steps import EngineSteps, Output
+    from e2ee.shell.steps import EngineSteps, Output
 
 
 async def taken(world: ShellWorld) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2ee.writer import Worker
+from e2ee.shell.writer import Worker
 from tests.support.group_people import GROUP, Crowd, Person, judge
 
 if TYPE_CHECKING:

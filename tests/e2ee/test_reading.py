@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee import frames
+from e2ee.calls.reading import EVENTS_BATCH, EventReader
 from e2ee.engine import Engine
 from e2ee.errors import InvalidArgument, RefusalCode, UserIdTaken
 from e2ee.events import CaughtUp, Connected, DirectMessage, Disconnected
-from e2ee.reading import EVENTS_BATCH, EventReader
-from e2ee.steps import EngineSteps
+from e2ee.shell.steps import EngineSteps
 from tests.support.shell_world import ShellWorld, opened
 from tests.support.tiny_engine import mail
 

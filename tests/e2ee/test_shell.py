@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from e2ee import frames
-from e2ee.backoff import RECONNECT_MIN_S, REPLACED_MAX, REPLACED_PAUSE_S
 from e2ee.errors import (
     OpenElsewhere,
     RefusalCode,
 )
 from e2ee.events import Connected, Disconnected, LiveEvent
 from e2ee.link import ACKNOWLEDGE_DELAY_S
-from e2ee.shell import RELAY_STEPS_MAX
+from e2ee.shell.backoff import RECONNECT_MIN_S, REPLACED_MAX, REPLACED_PAUSE_S
+from e2ee.shell.core import RELAY_STEPS_MAX
 from tests.support.scripted_relay import CHALLENGE, CLOSING, LOGIN, SUBMITTED
 from tests.support.shell_world import EPOCH, ShellWorld, error_of, opened
 from tests.support.tiny_engine import TinyEngine, mail

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from e2ee import frames
-from e2ee.backoff import RECONNECT_MIN_S
 from e2ee.errors import (
     ClientEnded,
     ConnectionEnded,
@@ -22,6 +21,7 @@ from e2ee.errors import (
 )
 from e2ee.events import CaughtUp
 from e2ee.shell import Shell, Surroundings
+from e2ee.shell.backoff import RECONNECT_MIN_S
 from store import StoreLost
 from tests.support.memory_carrier import MemoryCarrier
 from tests.support.scripted_relay import CHALLENGE, SUBMITTED

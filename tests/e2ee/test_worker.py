@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee import Client, ClientOptions, DirectMessage, InvalidArgument, Relay, Worker
-from e2ee.writer import THREADS_MAX, Writer
+from e2ee.shell.writer import THREADS_MAX, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from e2ee.writer import Signal, Writer
+from e2ee.shell.writer import Signal, Writer
 
 
 async def test_steps_run_one_after_the_other_on_one_other_thread() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2ee import Group, MessageId
-    from e2ee.writer import Worker
+    from e2ee.shell.writer import Worker
 
 GROUP: Final = "team"
 CONNECT_S: Final = 120.0  # on a machine that does other things too

@@ -20,7 +20,7 @@ class FakeTimer:
 
 
 class FakeTimers:
-    """Satisfies `e2ee.connection.Timers`; nothing is called but by `advance`."""
+    """Satisfies `e2ee.shell.connection.Timers`; nothing is called but by `advance`."""
 
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now

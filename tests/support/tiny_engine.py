@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TinyOutput:
-    """What `e2ee.steps.Output` asks for."""
+    """What `e2ee.shell.steps.Output` asks for."""
 
     requests: tuple[ClientFrame, ...] = ()
     acknowledge: int | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .errors import ConnectionEnded, RefusalCode, Refused
-from .frames import RefusedRequest
+from e2ee.errors import ConnectionEnded, RefusalCode, Refused
+from e2ee.frames import RefusedRequest
 
 if TYPE_CHECKING:
-    from .frames import ClientFrame, Reply
+    from e2ee.frames import ClientFrame, Reply
 
 __all__ = ["Answers"]
 

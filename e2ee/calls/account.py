@@ -6,20 +6,18 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from e2ee.engine import account, decisions, stock
+from e2ee.errors import AccountGone, InvalidArgument
+from e2ee.frames import DeviceList
+from e2ee.identities import OwnDevice
 from store import seal_identity
 
-from .engine import account, decisions, stock
-from .errors import AccountGone, InvalidArgument
-from .frames import DeviceList
-from .identities import OwnDevice
-
 if TYPE_CHECKING:
+    from e2ee.diagnostics import Report
+    from e2ee.engine import Engine
+    from e2ee.identities import Identity, SafetyNumber
+    from e2ee.shell import Shell
     from store import PassphraseProfile
-
-    from .diagnostics import Report
-    from .engine import Engine
-    from .identities import Identity, SafetyNumber
-    from .shell import Shell
 
 __all__ = ["ANSWER_S", "AccountCalls"]
 

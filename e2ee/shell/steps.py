@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .engine.groups.outcome import GroupOutcome
-    from .events import DirectMessage, DurableEvent, GroupMessage, LiveEvent
-    from .frames import Challenge, ClientFrame, Deliver, Drained, Login, LowPreKeys, RelayFrame, Welcome
-    from .ids import MessageId
+    from e2ee.engine.groups.outcome import GroupOutcome
+    from e2ee.events import DirectMessage, DurableEvent, GroupMessage, LiveEvent
+    from e2ee.frames import Challenge, ClientFrame, Deliver, Drained, Login, LowPreKeys, RelayFrame, Welcome
+    from e2ee.ids import MessageId
 
 __all__ = ["EngineSteps", "Output"]
 

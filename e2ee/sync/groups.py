@@ -1,17 +1,18 @@
-"""The calls of `e2ee.sync.Client` about groups: those of `group_calls`, without ``await``."""
+"""The calls of `e2ee.sync.Client` about groups: those of `e2ee.calls.groups`, without ``await``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .groups import Group, GroupKind
-from .sync_loop import LOOP
+from e2ee.groups import Group, GroupKind
+
+from .loop import LOOP
 
 if TYPE_CHECKING:
-    from .client import Client as AsynchronousClient
-    from .contents import Content
-    from .groups.member_key import MemberKey
-    from .ids import MessageId
+    from e2ee.calls.contents import Content
+    from e2ee.client import Client as AsynchronousClient
+    from e2ee.groups.member_key import MemberKey
+    from e2ee.ids import MessageId
 
 __all__ = ["GroupCalls"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from .errors import InvalidArgument
+from e2ee.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from .events import DurableEvent, Event
-    from .shell import Shell
+    from e2ee.events import DurableEvent, Event
+    from e2ee.shell import Shell
 
 __all__ = ["EventReader"]
 

@@ -11,15 +11,15 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from .errors import ConnectionEnded
-from .link import Link, LinkDown
+from e2ee.errors import ConnectionEnded
+from e2ee.link import Link, LinkDown
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .carrier import Carrier
-    from .frames import ClientFrame, Login
-    from .link import LinkEvent
+    from e2ee.carrier import Carrier
+    from e2ee.frames import ClientFrame, Login
+    from e2ee.link import LinkEvent
 
 __all__ = ["Connection", "Timer", "Timers", "wait"]
 

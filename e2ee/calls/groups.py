@@ -6,22 +6,24 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .client_account import AccountCalls
+from e2ee.engine.groups.standing import group_keys
+from e2ee.errors import GroupTimeout
+from e2ee.groups import Group, GroupKind, Operation, Role
+
+from .account import AccountCalls
 from .contents import read_content
-from .engine.groups.standing import group_keys
-from .errors import GroupTimeout
-from .groups import Group, GroupKind, Operation, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from e2ee.engine import Engine, Output
+    from e2ee.engine.groups.calls import GroupCalls as EngineGroups
+    from e2ee.engine.groups.outcome import GroupOutcome
+    from e2ee.groups.member_key import MemberKey
+    from e2ee.ids import MessageId
+    from e2ee.shell import Shell
+
     from .contents import Content
-    from .engine import Engine, Output
-    from .engine.groups.calls import GroupCalls as EngineGroups
-    from .engine.groups.outcome import GroupOutcome
-    from .groups.member_key import MemberKey
-    from .ids import MessageId
-    from .shell import Shell
 
 __all__ = ["GroupCalls"]
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
-from .errors import ConnectionEnded, InvalidArgument, RefusalCode, Refused
-from .events import ChannelMessage, RawMessage, Subscribed, Unsubscribed, UserCreated, UserDeleted
-from .frames import Done, Publish, Published, RefusedRequest, Subscribe, Unsubscribe, UserNotices, WatchUsers
-from .ids import UserId
-from .limits import CHANNEL_DATA_SIZE_MAX, CHANNEL_NAME_SIZE_MAX
+from e2ee.errors import ConnectionEnded, InvalidArgument, RefusalCode, Refused
+from e2ee.events import ChannelMessage, RawMessage, Subscribed, Unsubscribed, UserCreated, UserDeleted
+from e2ee.frames import Done, Publish, Published, RefusedRequest, Subscribe, Unsubscribe, UserNotices, WatchUsers
+from e2ee.ids import UserId
+from e2ee.limits import CHANNEL_DATA_SIZE_MAX, CHANNEL_NAME_SIZE_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from e2ee.events import LiveEvent
+    from e2ee.frames import Reply, Request
+
     from .connection import Connection
-    from .events import LiveEvent
-    from .frames import Reply, Request
 
 __all__ = ["Beside", "check_channel", "check_publication"]
 

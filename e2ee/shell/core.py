@@ -1,7 +1,6 @@
-"""The asyncio shell around engine, link and carrier: it runs steps, keeps connected, and decides nothing.
+"""One account at work: everything here happens on one event loop, except the engine's steps.
 
-Everything here happens on one event loop, except the engine's steps, which run on the writer thread. The loop never
-waits for a database or a ratchet.
+These run on the writer thread. The loop never waits for a database or a ratchet.
 """
 
 from __future__ import annotations
@@ -14,35 +13,36 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, assert_never
 
+from e2ee.errors import ClientEnded, ConnectionEnded, E2eeError, InvalidArgument, StoreGone, StoreRolledBack
+from e2ee.events import ClientFault, ConnectionFailed, Disconnected
+from e2ee.frames import Published, UserNotices
+from e2ee.link_events import Challenged, LinkDown, LinkUp, Pushed, RawReceived, Replied
 from store import Full, TooLarge
 
 from .answers import Answers
 from .backoff import BackOff
 from .beside import Beside
 from .connection import Connection, wait
-from .errors import ClientEnded, ConnectionEnded, E2eeError, InvalidArgument, StoreGone, StoreRolledBack
-from .events import ClientFault, ConnectionFailed, Disconnected
-from .frames import Published, UserNotices
 from .guard import guarded
-from .link_events import Challenged, LinkDown, LinkUp, Pushed, RawReceived, Replied
-from .surroundings import Surroundings
-from .waiting_calls import WaitingCalls
+from .waiting import WaitingCalls
 from .wakeup import WakeUp
 from .writer import Signal, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .carrier import Carrier
+    from e2ee.carrier import Carrier
+    from e2ee.events import LiveEvent
+    from e2ee.frames import ClientFrame, Reply
+    from e2ee.ids import MessageId
+    from e2ee.link_events import LinkEvent
+
     from .connection import Timers
-    from .events import LiveEvent
-    from .frames import ClientFrame, Reply
-    from .ids import MessageId
-    from .link_events import LinkEvent
     from .steps import EngineSteps, Output
+    from .surroundings import Surroundings
     from .writer import Worker
 
-__all__ = ["Shell", "Surroundings"]
+__all__ = ["Shell"]
 
 # Ours: they may change in any release.
 RELAY_STEPS_MAX: Final = 8  # of the engine under way before the next message is read: bounds memory

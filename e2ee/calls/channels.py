@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from .beside import check_channel, check_publication
-from .errors import ConnectionEnded
+from e2ee.errors import ConnectionEnded
+from e2ee.shell.beside import check_channel, check_publication
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .beside import Beside
-    from .shell import Shell
+    from e2ee.shell import Shell
+    from e2ee.shell.beside import Beside
 
 __all__ = ["ChannelCalls"]
 

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from .errors import InvalidArgument
+from e2ee.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import BinaryIO, TypeAlias
 
-from .errors import InvalidArgument
-from .limits import CONTENT_SIZE_MAX
+from e2ee.errors import InvalidArgument
+from e2ee.limits import CONTENT_SIZE_MAX
 
 __all__ = ["Content", "read_content"]
 

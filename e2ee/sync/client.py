@@ -15,28 +15,28 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal, Self
 
-from . import client as asynchronous
-from .client import DRAIN_S
-from .client_account import ANSWER_S
-from .sync_groups import GroupCalls
-from .sync_loop import LOOP
+from e2ee import client as asynchronous
+from e2ee.calls.account import ANSWER_S
+from e2ee.client import DRAIN_S
+
+from .groups import GroupCalls
+from .loop import LOOP
 
 if TYPE_CHECKING:
     import ssl as tls
     from collections.abc import AsyncIterator, Iterator
     from types import TracebackType
 
+    from e2ee.carrier import Carrier
+    from e2ee.client import Content
+    from e2ee.diagnostics import Report
+    from e2ee.events import DirectMessage, Event, GroupMessage
+    from e2ee.identities import Identity, OwnDevice, SafetyNumber
+    from e2ee.ids import MessageId
+    from e2ee.options import ClientOptions
+    from e2ee.shell.writer import Worker
+    from e2ee.trust import Policies, Policy
     from store import KeyProvider, PassphraseProfile
-
-    from .carrier import Carrier
-    from .client import Content
-    from .diagnostics import Report
-    from .events import DirectMessage, Event, GroupMessage
-    from .identities import Identity, OwnDevice, SafetyNumber
-    from .ids import MessageId
-    from .options import ClientOptions
-    from .trust import Policies, Policy
-    from .writer import Worker
 
 __all__ = ["Client"]
 
@@ -148,7 +148,7 @@ class Client(GroupCalls):
         """Send raw text or bytes, not encrypted, to the relay's application. Raises ConnectionEnded."""
         LOOP.run(self._client.write_raw(data))
 
-    # People and devices: as of `e2ee.client_account`, without `await`.
+    # People and devices: as of `e2ee.calls.account`, without `await`.
 
     def safety_number(self, user: str, identity_key: bytes | None = None) -> SafetyNumber:
         """Return the safety number with *user*, to be compared over another channel. Raises UnknownIdentity."""

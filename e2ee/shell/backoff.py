@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .errors import ClientEnded, NotAuthorized, OpenElsewhere, RefusalCode, StoreRolledBack, UserIdTaken
+from e2ee.errors import ClientEnded, NotAuthorized, OpenElsewhere, RefusalCode, StoreRolledBack, UserIdTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .link import LinkDown
+    from e2ee.link import LinkDown
 
 __all__ = ["BackOff"]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from e2ee.errors import StoreGone
 from store import StoreCorrupt, StoreForked, StoreLost, StoreNewer
-
-from .errors import StoreGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .engine.groups.outcome import GroupOutcome
+    from e2ee.engine.groups.outcome import GroupOutcome
 
 __all__ = ["WaitingCalls"]
 
