@@ -9,6 +9,13 @@
     │   └── VerificationFailed  the safety number is not that of any key of the user: do not trust it
     ├── MalformedFrame          bytes from the other end of a connection are not a frame: the connection is closed
     ├── Refused                 the relay said no: `code` says why, `code.next_step` what to do
+    ├── GroupError              a group call did not come to what it was made for
+    │   ├── GroupTimeout        nobody has answered in time: the outcome follows as an event
+    │   ├── UnknownGroup        no such group, here or at the relay: check its id or name
+    │   ├── NotAMember          no seat in the group: join it, or ask for an invitation
+    │   ├── LogForked           two logs of the group were seen: `accept_fork`, or leave
+    │   ├── IdentityUndecided   the user's identity key waits for a decision: decide
+    │   └── GroupRefused        the relay or the group's log refuses: `code` says why
     ├── ConnectionEnded         the carrier is gone: the client reconnects by itself
     └── ClientEnded             the client cannot go on: what follows says why
         ├── UserIdTaken         another identity has this user id
