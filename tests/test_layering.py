@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -262,6 +263,13 @@ def test_what_a_relay_may_not_load_is_still_called_so() -> None:
 
 def test_the_modules_of_the_relays_core_are_still_called_so() -> None:
     assert {f"e2ee.relay.{name}" for name in RELAY_CORE} <= {module_name(path) for path in sources()}
+
+
+def test_the_page_on_where_a_change_goes_names_what_is_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## Where things are")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([a-z_/]+(?:/|\.py|\.md))`", page))
+    assert "shell/backoff.py" in named
+    assert {name for name in named if not any((folder / name).exists() for folder in (ROOT, ROOT / "e2ee"))} == set()
 
 
 def test_files_and_functions_are_short_or_say_why_not() -> None:
