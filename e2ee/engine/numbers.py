@@ -13,11 +13,12 @@ from e2ee.recovery import GAP_AGE_S
 from .groups.lane import group_of
 
 if TYPE_CHECKING:
+    from e2ee.content import Content
     from store import Received
 
     from .step import Step
 
-__all__ = ["find_gaps", "note_gaps", "take_numbers", "tell_missing"]
+__all__ = ["find_gaps", "note_number", "take_numbers", "tell_missing"]
 
 GAPS_KEPT_MAX: Final = GAPS_TOLD_MAX  # runs of missing numbers of one device; the oldest are forgotten
 
@@ -47,18 +48,28 @@ def _on_the_clock(received: Received, now: float) -> Received:
     return replace(received, gaps_since=now, watched=received.highest)
 
 
-def note_gaps(step: Step, received: Received) -> None:
+def _note_gaps(step: Step, received: Received) -> None:
     """See to it that open gaps are told in time."""
     if received.gaps_since is not None:
         at = received.gaps_since + GAP_AGE_S
         step.memory.gaps_at = at if step.memory.gaps_at is None else min(step.memory.gaps_at, at)
 
 
+def note_number(step: Step, conversation: bytes, content: Content) -> bool:
+    """Note the number of a message that nobody has seen before; return whether a later one came before it."""
+    sender, device = content.sender_user_id, content.sender_device_id
+    before = step.unit.conversations.received(conversation, sender, device)
+    after = take_numbers(before, content.conversation_number, step.now)
+    step.unit.conversations.save_received(conversation, sender, device, after)
+    _note_gaps(step, after)
+    return content.conversation_number < before.highest
+
+
 def find_gaps(step: Step) -> None:
     """Look in the store for the gap that is to be told first."""
     step.memory.gaps_at = None
     for *_, received in step.unit.conversations.open_gaps(0.0, limit=1):
-        note_gaps(step, received)
+        _note_gaps(step, received)
 
 
 def tell_missing(step: Step) -> None:

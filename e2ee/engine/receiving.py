@@ -46,7 +46,7 @@ from .groups.opening import (
 from .groups.receipts import take_any_receipt
 from .healing import note_opened, note_parked
 from .identities import judge_identity, shows
-from .numbers import note_gaps, take_numbers
+from .numbers import note_number
 from .peers import learn_device
 from .receipts import due
 from .relay_loss import confirm_again
@@ -350,11 +350,7 @@ def _compare(step: Step, delivery: Delivery, content: Content) -> None:
 
 def _take_message(step: Step, content: Content) -> None:
     sender, device = UserId(content.sender_user_id), content.sender_device_id
-    conversation = conversation_with(sender)
-    before = step.unit.conversations.received(conversation, sender, device)
-    after = take_numbers(before, content.conversation_number, step.now)
-    step.unit.conversations.save_received(conversation, sender, device, after)
-    note_gaps(step, after)
+    late = note_number(step, conversation_with(sender), content)
     step.keep(
         DirectMessage(
             sender=sender,
@@ -364,7 +360,7 @@ def _take_message(step: Step, content: Content) -> None:
             sent_at_ms=content.time_ms,
             text=content.body.decode() if content.kind == ContentKind.TEXT else None,
             data=content.body,
-            late=content.conversation_number < before.highest,
+            late=late,
         )
     )
     if step.options.receipts and sender != step.user_id:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from e2ee.content import ContentKind, decode_content
 from e2ee.diagnostics import Reason
 from e2ee.engine.identities import judge_identity
-from e2ee.engine.numbers import note_gaps, take_numbers
+from e2ee.engine.numbers import note_number
 from e2ee.errors import MalformedFrame
 from e2ee.events import GroupMessage, UnknownContent
 from e2ee.ids import MessageId, UserId
@@ -160,11 +160,7 @@ def take_group_message(step: Step, content: Content) -> None:
     if content.kind not in (ContentKind.TEXT, ContentKind.DATA):
         step.tell(UnknownContent(sender, device, content.kind))
         return
-    conversation = group_lane(group_id).encode()
-    before = step.unit.conversations.received(conversation, sender, device)
-    after = take_numbers(before, content.conversation_number, step.now)
-    step.unit.conversations.save_received(conversation, sender, device, after)
-    note_gaps(step, after)
+    late = note_number(step, group_lane(group_id).encode(), content)
     step.keep(
         GroupMessage(
             group=group.id,
@@ -176,7 +172,7 @@ def take_group_message(step: Step, content: Content) -> None:
             sent_at_ms=content.time_ms,
             text=content.body.decode() if content.kind == ContentKind.TEXT else None,
             data=content.body,
-            late=content.conversation_number < before.highest,
+            late=late,
         )
     )
     due_in_group(step, group, sender, device, content.conversation_number)
