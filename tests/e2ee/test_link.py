@@ -17,6 +17,7 @@ from e2ee.limits import (
     REQUESTS_OPEN_MAX,
 )
 from e2ee.link import Challenged, LinkDown, LinkUp, Pushed, Replied
+from e2ee.link_events import RawReceived
 from e2ee.wire import encode_frame
 from tests.support.scripted_relay import (
     CHALLENGE,
@@ -263,6 +264,14 @@ def test_bytes_that_are_no_frame_end_the_link(data: bytes) -> None:
     relay = ScriptedRelay().up()
     assert only_end(relay.sends(data)).code is None
     assert relay.heard() == []
+
+
+def test_raw_data_before_the_welcome_or_without_its_form_ends_the_link() -> None:
+    for data in (b"\xc1\x00raw", b"\xc1\x01raw"):
+        assert only_end(ScriptedRelay().sends(data)).code is None
+    for data in (b"\xc1\x02raw", b"\xc1\x01\xff"):
+        assert only_end(ScriptedRelay().up().sends(data)).code is None
+    assert ScriptedRelay().up().sends(b"\xc1\x00raw", b"\xc1\x01raw") == [RawReceived(b"raw"), RawReceived("raw")]
 
 
 # Acknowledging.

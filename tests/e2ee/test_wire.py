@@ -140,6 +140,15 @@ def test_what_is_no_frame_is_malformed_and_nothing_else(data: bytes) -> None:
         decode_client_frame(data)
 
 
+@pytest.mark.parametrize("value", [{1: 2}, {"a": "b"}, msgpack.ExtType(5, b""), msgpack.Timestamp(0)], ids=repr)
+def test_maps_and_extension_types_are_refused_wherever_they_stand(value: object) -> None:
+    """Also in elements of a later release, which are passed over, and in frames of an unknown kind (R1.2)."""
+    for frame in ([2, 1, value], [2, 1, [[value]]], [value, 1], [100, 0, 1, value], [3, 1, value]):
+        with pytest.raises(MalformedFrame):
+            decode_client_frame(msgpack.packb(frame))
+    assert decode_client_frame(msgpack.packb([2, 1, "later"])) == frames.Acknowledge(1)
+
+
 def test_a_text_message_is_no_frame() -> None:
     with pytest.raises(MalformedFrame):
         decode_client_frame("text")  # type: ignore[arg-type]

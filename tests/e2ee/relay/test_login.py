@@ -10,8 +10,9 @@ from e2ee.errors import RefusalCode
 from e2ee.frames import Closing, Drained, Login, Ping, Pong, UnknownFrame, Welcome
 from e2ee.relay.connection import Arrived, Authorized, Tick
 from e2ee.relay.limits import IdentityChange, RelayOptions
+from ratchet.labels import SIGN_LOGIN
 from tests.support.relay_device import Device
-from tests.support.relay_talk import Desk
+from tests.support.relay_talk import Desk, Line
 
 
 def test_the_first_login_binds_the_user_id_and_is_told_counters_of_zero() -> None:
@@ -60,6 +61,25 @@ def test_r4_2_the_signature_covers_the_claim_as_it_stands() -> None:
     login = alice.login(line.connection.nonce)
     forged = Login(login.claim[:-1] + b"\x01", login.identity_key, login.signature, None, ())
     assert line.send(forged).code is RefusalCode.NOT_AUTHENTIC
+
+
+def test_r1_6_a_claim_in_another_encoding_is_checked_as_it_stands() -> None:
+    desk, alice = Desk(), Device("alice")
+    key = alice.account.identity_key
+
+    def forms(line: Line) -> tuple[bytes, bytes]:
+        """The claim, and the same values with the version as an integer of nine bytes."""
+        claim = alice.claim(line.connection.nonce)
+        return claim, claim[:1] + b"\xcf" + bytes(7) + claim[1:]
+
+    line = desk.open(alice)
+    _short, long = forms(line)
+    line.send(Login(long, key, alice.account.sign(SIGN_LOGIN, long), None, ())).one(Welcome)
+    line = desk.open(alice)
+    short, long = forms(line)
+    assert (
+        line.send(Login(long, key, alice.account.sign(SIGN_LOGIN, short), None, ())).code is RefusalCode.NOT_AUTHENTIC
+    )
 
 
 def test_r4_2_somebody_elses_identity_key_does_not_fit_the_signature() -> None:

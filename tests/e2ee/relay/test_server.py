@@ -13,18 +13,20 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import msgpack
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from e2ee.errors import InvalidArgument, RefusalCode
 from e2ee.frames import (
     Challenge,
+    Closing,
     Drained,
     Ping,
     Pong,
     Submitted,
 )
-from e2ee.limits import LOGIN_SIZE_MAX
+from e2ee.limits import FRAME_SIZE_MAX, LOGIN_SIZE_MAX
 from e2ee.relay.limits import RelayOptions
 from e2ee.relay.monitoring import Monitor
 from e2ee.relay.server import Relay
@@ -260,6 +262,49 @@ async def test_a_login_larger_than_sixteen_kilobytes_ends_the_connection_and_a_l
         await a.join(alice)
         assert (await a.submitted(alice, bob, *[bytes(256 * 1024)] * 3)).refusal is None
         assert len(await b.mail(3)) == 3
+
+
+async def test_a_frame_of_one_mebibyte_is_looked_at_and_a_larger_one_ends_the_connection() -> None:
+    async with Relay(store=MEMORY) as relay, wire(relay.url) as line:
+        await line.log_in(Device("alice"))
+        # A ping, and a fourth element that fills the frame.
+        filling = bytes(FRAME_SIZE_MAX - 9)
+        largest = msgpack.packb([3, 0, 1, filling])
+        assert len(largest) == FRAME_SIZE_MAX
+        await line.websocket.send(largest)
+        assert await line.one(Pong) == Pong(1)
+        await line.websocket.send(largest + b"\x00")
+        assert await line.code() is None
+        assert line.websocket.close_code == 1009
+
+
+async def test_what_is_no_frame_is_answered_once_and_the_connection_closed() -> None:
+    async with Relay(store=MEMORY) as relay, wire(relay.url) as line:
+        await line.log_in(Device("alice"))
+        for _ in range(3):
+            await line.websocket.send(b"\x90")
+        assert (await line.one(Closing)).code == RefusalCode.MALFORMED
+        with pytest.raises(ConnectionClosed):
+            await line.receive()
+
+
+@pytest.mark.parametrize(
+    ("login", "message"),
+    [
+        (False, b"\xc1\x00raw"),
+        (False, b"\xc1\x01raw"),
+        (True, b"\xc1\x02raw"),
+        (True, b"\xc1\x01\xff"),
+        (True, b"\xc1"),
+    ],
+    ids=["bytes before the login", "text before the login", "neither bytes nor text", "no UTF-8", "nothing behind it"],
+)
+async def test_raw_data_before_the_login_or_without_its_form_is_malformed(*, login: bool, message: bytes) -> None:
+    async with Relay(store=MEMORY) as relay, wire(relay.url) as line:
+        if login:
+            await line.log_in(Device("alice"))
+        await line.websocket.send(message)
+        assert await line.code() is RefusalCode.MALFORMED
 
 
 async def test_the_event_loop_stays_free_while_the_store_works() -> None:
