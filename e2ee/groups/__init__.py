@@ -6,12 +6,13 @@ from .devices import device_digest
 from .entry import GroupEntry, GroupKind, Operation, Role, reread_entry, sign_entry, take_entry
 from .group import Group
 from .member_key import KeyState, MemberKey
-from .membership import EntryRefused, Member, Membership
+from .membership import EntryRefused, GroupFull, Member, Membership
 
 __all__ = [
     "EntryRefused",
     "Group",
     "GroupEntry",
+    "GroupFull",
     "GroupKind",
     "KeyState",
     "Member",

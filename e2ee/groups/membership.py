@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ratchet import IdentityKeyPair
 
-__all__ = ["EntryRefused", "Member", "Membership"]
+__all__ = ["EntryRefused", "GroupFull", "Member", "Membership"]
 
 _FINGERPRINT_LABEL: Final = b"e2ee group fingerprint v1\x00"
 _FORM: Final = 1  # of `to_bytes`
@@ -31,6 +31,10 @@ _FORM: Final = 1  # of `to_bytes`
 
 class EntryRefused(E2eeError):
     """An entry does not follow from the log: whoever made it may not do that, or not any more."""
+
+
+class GroupFull(EntryRefused):
+    """An entry follows, but for the number of members or invitations that a group may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Membership:
         return cls(entry.group_id, entry.name, entry.kind, 0, entry.hash, 0, members, MappingProxyType({}))
 
     def apply(self, entry: GroupEntry) -> Membership:
-        """The group after one more entry. Raises EntryRefused, which says what is wrong with it."""
+        """The group after one more entry. Raises EntryRefused, which says what is wrong with it, or GroupFull."""
         if entry.group_id != self.group_id or entry.number != self.number + 1 or entry.previous_hash != self.hash:
             raise EntryRefused("the entry does not follow the last one")
         if self.deleted:
@@ -94,12 +98,12 @@ class Membership:
         members, invited = dict(self.members), dict(self.invited)
         after = replace(self, number=entry.number, hash=entry.hash)
         _RULES[entry.operation](entry, self, members, invited)
-        if len(members) > max(GROUP_MEMBERS_MAX, len(self.members)) or len(invited) > GROUP_MEMBERS_MAX:
-            raise EntryRefused(f"a group has at most {GROUP_MEMBERS_MAX} members")
         gone = entry.actor if entry.operation is Operation.LEAVE else entry.subject
         epoch = self.epoch + self._changes_readers(entry.operation, gone)
         if entry.epoch != epoch:
             raise EntryRefused("the entry names another epoch")
+        if len(members) > max(GROUP_MEMBERS_MAX, len(self.members)) or len(invited) > GROUP_MEMBERS_MAX:
+            raise GroupFull(f"a group has at most {GROUP_MEMBERS_MAX} members, and as many invitations")
         return replace(
             after,
             epoch=epoch,

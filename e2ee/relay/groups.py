@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from e2ee.codec import decode_array
 from e2ee.errors import RefusalCode
 from e2ee.frames import EnvelopeKind, GetGroupLog, GroupLog
-from e2ee.groups import EntryRefused, Membership, Operation
+from e2ee.groups import EntryRefused, GroupFull, Membership, Operation
 from e2ee.groups.entry import SIGNATURE_SIZE
 from e2ee.limits import GROUP_ENTRIES_PER_FRAME_MAX
 from store import relay as stored
@@ -130,6 +130,8 @@ def _follow(
     roster = unit.groups.roster(head.group_id)
     try:
         after = membership(head, roster).apply(entry)
+    except GroupFull:
+        return refuse_log(request, RefusalCode.GROUP_FULL)
     except EntryRefused:
         return refuse_log(request, RefusalCode.ENTRY_REFUSED)
     wait_ms = _join_wait(head, options, unit) if entry.operation in _JOINING else 0

@@ -19,7 +19,7 @@ from e2ee.errors import (
     RefusalCode,
 )
 from e2ee.frames import AppendEntry
-from e2ee.groups import EntryRefused, GroupKind, Membership, Operation, reread_entry
+from e2ee.groups import EntryRefused, GroupFull, GroupKind, Membership, Operation, reread_entry
 from e2ee.limits import GROUP_LOG_MAX
 from e2ee.trust import Direction, Verdict
 
@@ -207,7 +207,8 @@ def _signed(step: Step, operation: GroupOperation, wish: GroupWish, group: Loade
             entropy=step.entropy,
         )
     except EntryRefused as cause:
-        raise GroupRefused(RefusalCode.ENTRY_REFUSED, str(cause)) from cause
+        code = RefusalCode.GROUP_FULL if isinstance(cause, GroupFull) else RefusalCode.ENTRY_REFUSED
+        raise GroupRefused(code, str(cause)) from cause
 
 
 def _is_done(step: Step, now: Membership, what: Operation) -> bool:

@@ -10,9 +10,11 @@ import pytest
 from e2ee.errors import RefusalCode
 from e2ee.frames import AppendEntry, EnvelopeKind, GroupLog, RefusedRequest
 from e2ee.groups import GroupKind, Membership, Operation, Role, sign_entry, take_entry
+from e2ee.groups import membership as rules
 from e2ee.ids import UserId
 from e2ee.limits import GROUP_ENTRIES_PER_FRAME_MAX
 from e2ee.relay.limits import IdentityChange, RelayOptions
+from store.relay import limits as stored
 from tests.support.relay_device import Device
 from tests.support.relay_group import Group, append, genesis, read
 from tests.support.relay_talk import Desk
@@ -115,6 +117,23 @@ def test_what_does_not_follow_from_the_log_is_refused_and_nobody_hears_of_it(des
     assert before == group.log
     assert entries(alice) == []
     assert read(alice, group.id).head == group.state.number
+
+
+def test_a_full_group_is_said_to_be_full_and_takes_nobody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob, carol, dave = join(desk, "alice", "bob", "carol", "dave")
+    group = Group(alice, kind=GroupKind.OPEN)
+    group.do(bob, Operation.JOIN)
+    late, later = (forged(group, line.device, Operation.JOIN) for line in (carol, dave))
+    alice.mail()
+    with monkeypatch.context() as patch:
+        patch.setattr(rules, "GROUP_MEMBERS_MAX", 2)
+        assert append(carol, late).refusal == RefusalCode.GROUP_FULL
+        assert (read(alice, group.id).head, entries(alice), entries(carol)) == (1, [], [])
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "GROUP_ENTRIES_MAX", 2)
+        assert append(dave, later).refusal == RefusalCode.GROUP_FULL
+        assert (read(alice, group.id).head, entries(alice), entries(dave)) == (1, [], [])
+    assert append(carol, late).refusal is None
 
 
 def test_an_entry_is_taken_only_from_its_actor(desk: Desk) -> None:

@@ -11,6 +11,7 @@ from e2ee.engine.groups.state import MEMBERSHIPS_CACHED_MAX, Memberships, member
 from e2ee.errors import GroupError, GroupRefused, RefusalCode
 from e2ee.events import GroupOperationFailed
 from e2ee.groups import Membership, Operation, take_entry
+from e2ee.groups import membership as rules
 from store.limits import INBOX_MAX
 from tests.support.group_talk import in_step
 
@@ -29,6 +30,16 @@ def test_a_log_has_so_many_entries_and_no_more(three: Three, monkeypatch: pytest
         three.carol.act(Operation.LEAVE)
     assert refused.value.code is RefusalCode.GROUP_FULL
     assert three.alice.group().log_number == 2
+
+
+def test_a_full_group_is_said_to_be_full(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
+    three.alice.create("team")
+    three.bob.join("team")
+    monkeypatch.setattr(rules, "GROUP_MEMBERS_MAX", 2)
+    with pytest.raises(GroupRefused) as refused:
+        three.carol.join("team")
+    assert refused.value.code is RefusalCode.GROUP_FULL
+    assert three.alice.group().log_number == 1
 
 
 def test_a_group_that_we_are_out_of_makes_room_for_another_and_none_that_we_are_in(
