@@ -6,6 +6,7 @@ import pytest
 
 from e2ee.errors import RefusalCode
 from e2ee.frames import Done, Publish, Published, RefusedRequest, Subscribe, Unsubscribe, UserNotices, WatchUsers
+from e2ee.relay import audience
 from e2ee.relay.audience import Audience
 from e2ee.relay.limits import RelayOptions
 from e2ee.wire import encode_frame
@@ -87,7 +88,15 @@ def test_a_channel_without_a_proper_name_ends_the_connection(channel: str) -> No
 
 def test_one_connection_has_so_many_subscriptions_and_no_more() -> None:
     alice, _, _ = three(Desk(options=RelayOptions(subscriptions_max=2)))
-    assert [type(subscribe(alice, channel)) for channel in ("a", "b", "c", "a")] == [Done, Done, RefusedRequest, Done]
+    answers = [subscribe(alice, channel) for channel in ("a", "b", "c", "a")]
+    assert answers == [Done(1), Done(1), RefusedRequest(1, RefusalCode.TOO_LARGE, None), Done(1)]
+
+
+def test_a_relay_compares_with_so_many_masks_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "MASKS_MAX", 1)
+    alice, bob, _ = three(Desk(options=RelayOptions(channel_masks=True)))
+    assert subscribe(alice, "n*") == subscribe(bob, "n*") == subscribe(bob, "news") == Done(1)
+    assert subscribe(bob, "m*") == RefusedRequest(1, RefusalCode.UNAVAILABLE, None)
 
 
 def test_a_hook_vetoes_subscriptions_and_one_that_raises_does_too() -> None:
@@ -128,6 +137,18 @@ def test_the_directory_tells_who_is_there_and_then_who_comes() -> None:
     desk.log_in(Device("dave", 2, of=dave))
     told = [(one.user_id, one.exists) for frame in alice.take(UserNotices) for one in frame.users]
     assert told == [("alice", True), ("bob", True), ("carol", True), ("dave", True)]
+
+
+def test_a_watch_begins_with_so_many_users_in_order_and_tells_no_others_until_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audience, "WATCHED_USERS_MAX", 2)
+    monkeypatch.setattr(audience, "USERS_PER_FRAME_MAX", 1)
+    desk = Desk(options=RelayOptions(directory=True))
+    carol, _, _ = (desk.log_in(Device(name)) for name in ("carol", "bob", "alice"))
+    carol.send(WatchUsers(0, 4, on=True)).one(Done)
+    desk.log_in(Device("aaron"))
+    assert [one.user_id for frame in carol.take(UserNotices) for one in frame.users] == ["alice", "bob", "aaron"]
 
 
 def test_a_watch_that_is_ended_tells_nothing_more() -> None:

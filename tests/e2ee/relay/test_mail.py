@@ -135,7 +135,10 @@ def test_a_window_full_for_too_long_ends_the_connection_and_keeps_the_mail() -> 
     desk = Desk(options=RelayOptions(window=64, silence_max_s=10_000.0))
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
     fill(alice, bob.device, 70)
-    desk.now += 301
+    desk.now += 299
+    desk.handle(Tick())
+    assert bob.closed is None
+    desk.now += 2
     desk.handle(Tick())
     assert bob.code is RefusalCode.TOO_SLOW
     assert alice.closed is None
@@ -146,6 +149,8 @@ def test_who_says_nothing_for_three_heartbeats_is_taken_for_gone() -> None:
     desk = Desk()
     line, lively = desk.log_in(Device("alice")), desk.log_in(Device("bob"))
     desk.now += 89
+    desk.handle(Tick())
+    assert line.closed is None
     lively.send(Ping(0, 1))
     desk.now += 2
     desk.handle(Tick())

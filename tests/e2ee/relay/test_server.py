@@ -21,12 +21,17 @@ from e2ee.errors import InvalidArgument, RefusalCode
 from e2ee.frames import (
     Challenge,
     Closing,
+    Done,
     Drained,
     Ping,
     Pong,
+    Publish,
+    Published,
     Submitted,
+    Subscribe,
 )
 from e2ee.limits import FRAME_SIZE_MAX, LOGIN_SIZE_MAX
+from e2ee.relay import conversations
 from e2ee.relay.limits import RelayOptions
 from e2ee.relay.monitoring import Monitor
 from e2ee.relay.server import Relay
@@ -305,6 +310,22 @@ async def test_raw_data_before_the_login_or_without_its_form_is_malformed(*, log
             await line.log_in(Device("alice"))
         await line.websocket.send(message)
         assert await line.code() is RefusalCode.MALFORMED
+
+
+async def test_a_reader_that_is_slow_misses_publications_and_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "OUTBOX_SIZE_MAX", 64 * 1024)
+    alice, bob, count = Device("alice"), Device("bob"), 4_000
+    async with Relay(store=MEMORY) as relay, wire(relay.url) as a, wire(relay.url) as b:
+        await b.join(bob)
+        await a.join(alice)
+        await b.send(Subscribe(0, 2, "news"))
+        await b.one(Done)
+        for number in range(count):  # more than the sockets' buffers hold; Bob reads nothing meanwhile
+            await a.send(Publish(0, number, "news", bytes(4 * 1024)))
+            await a.one(Done)
+        assert (await a.submitted(alice, bob, b"mail")).refusal is None
+        assert [one.body for one in await b.mail(1)] == [b"mail"]
+        assert 0 < sum(isinstance(frame, Published) for frame in b.kept) < count
 
 
 async def test_the_event_loop_stays_free_while_the_store_works() -> None:
