@@ -147,6 +147,8 @@ def test_a_content_that_does_not_belong_to_its_envelope_is_refused(
     world.settle()
     assert alice.texts() == []
     assert [type(event) for event in alice.live if isinstance(event, DeliveryRefused)] == [DeliveryRefused]
+    assert alice.engine.report().deliveries["refused"] == 1
+    assert alice.engine.report().heals == 0
     assert mail_for(world, alice) == []
     bob.send("alice", "hello")
     world.settle()

@@ -20,6 +20,7 @@ from e2ee.frames import (
     WatchUsers,
     Welcome,
 )
+from e2ee.relay.connection import Sweep
 from e2ee.relay.limits import IdentityChange, RelayOptions
 from store.relay import limits as stored
 from tests.support.relay_device import NAME, Device
@@ -142,6 +143,19 @@ def test_r4_19_a_removed_device_is_told_when_it_comes_back_and_a_new_installatio
     alice.send(RemoveDevice(0, 9, 2))
     assert desk.log_in(second.device).code is RefusalCode.NOT_AUTHORIZED
     assert desk.join(Device("alice", 2, of=first)).closed is None
+
+
+@pytest.mark.parametrize(("days", "code"), [(59, RefusalCode.NOT_AUTHORIZED), (61, None)])
+def test_r4_19_a_removed_device_is_remembered_for_sixty_days(days: int, code: RefusalCode | None) -> None:
+    desk = Desk()
+    first = Device("alice")
+    alice, second = desk.join(first), desk.join(Device("alice", 2, of=first))
+    second.end()
+    desk.now += 1
+    alice.send(RemoveDevice(0, 9, 2)).end()
+    desk.now += days * 24 * 3600.0
+    desk.handle(Sweep())
+    assert desk.log_in(second.device).code is code
 
 
 def test_r4_19_a_device_that_was_removed_as_idle_comes_back() -> None:
