@@ -12,7 +12,7 @@ from e2ee.ids import MessageId, UserId
 
 from .chains import identity_of
 from .lane import group_lane
-from .state import membership_at
+from .state import membership, membership_at, was_member
 
 if TYPE_CHECKING:
     from e2ee.content import Content
@@ -44,13 +44,32 @@ def _take_group_receipt(step: Step, content: Content) -> None:
         return
     identity_key = identity_of(step, sender)
     lane = group_lane(receipt.group_id)
+    if identity_key is None or not _has_or_had_a_seat(step, receipt.group_id, sender, identity_key):
+        return
     for state in (SENT, DELIVERED):
         for message in named(step, lane, state, receipt.ranges):
             number = decode_content(message.content).destination.group_number
             then = membership_at(step, receipt.group_id, number)
-            if then is not None and identity_key is not None and then.is_member(sender, identity_key):
+            if then is not None and then.is_member(sender, identity_key):
                 _came(step, message, then, content, receipt.state)
     log_oldest_delivered(step, lane)
+
+
+def _has_or_had_a_seat(step: Step, group_id: bytes, user_id: str, identity_key: bytes) -> bool:
+    """Whether somebody is a member, or was one when the oldest message was sent that waits for confirmation.
+
+    Looked at before the messages are: a stranger's receipt with a wide range costs one row, not the whole outbox.
+    """
+    group = membership(step, group_id)
+    if group is None or group.is_member(user_id, identity_key):
+        return group is not None
+    oldest = [
+        message
+        for state in (SENT, DELIVERED)
+        for message in step.unit.outgoing.next_in(group_lane(group_id), state, limit=1)
+    ]
+    numbers = [decode_content(message.content).destination.group_number for message in oldest]
+    return any(was_member(step, group_id, number, user_id, identity_key) for number in numbers)
 
 
 def _came(step: Step, message: OutgoingMessage, then: Membership, content: Content, state: ReceiptState) -> None:
