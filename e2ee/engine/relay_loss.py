@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["confirm_again", "confirmed", "has_newcomers", "is_for", "take_loss"]
 
 # Ours: they may change in any release.
-SENT_AGAIN_MAX: Final = 1_000  # messages after one loss: two minutes' of a busy client, and 0.2 s of one step
+SENT_AGAIN_MAX: Final = 1_000  # messages after one loss: 0.03 s of one step; bounds what peers without receipts cost
 LOSSES_MAX: Final = 3  # losses in a row whose mail is sent again at once; then one for each interval
 LOSS_INTERVAL_S: Final = 8 * 3600.0  # seconds: a relay that lies costs three times a day what an honest loss costs
 GROUPS_COMPARED_MAX: Final = 64  # after one loss; of others it is noticed when something is sent there
