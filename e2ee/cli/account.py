@@ -38,6 +38,11 @@ Ask: TypeAlias = Annotated[
     bool,
     typer.Option("--passphrase", help="Ask for the passphrase that seals the store (or set E2EE_PASSPHRASE)."),
 ]
+Token: TypeAlias = Annotated[
+    str | None,
+    # Of the environment alone: what stands in a command line is seen by everybody on the machine.
+    typer.Option(envvar="E2EE_TOKEN", hidden=True),
+]
 CaFile: TypeAlias = Annotated[
     Path | None,
     typer.Option("--ca-file", exists=True, dir_okay=False, help="Certificates to trust instead of the system's."),
@@ -54,6 +59,7 @@ class Account:
     device: int
     passphrase: str | None = field(repr=False)
     ca_file: Path | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def store_url(self) -> str:
@@ -81,6 +87,7 @@ class Account:
             store=self.store_url,
             device_id=self.device,
             passphrase=self.passphrase,
+            token=None if self.token is None else self.token.encode(),
             ssl=None if self.ca_file is None else tls.create_default_context(cafile=str(self.ca_file)),
             options=options,
             identity=identity,
@@ -112,8 +119,9 @@ def _account(
     ca_file: CaFile = None,
     ask: Ask = False,
     environment: Annotated[str | None, typer.Option(envvar="E2EE_PASSPHRASE", hidden=True)] = None,
+    token: Token = None,
 ) -> Account:
-    account = Account(user, relay, store, device, None, ca_file)
+    account = Account(user, relay, store, device, None, ca_file, token)
     return replace(account, passphrase=password(ask, environment=environment, confirm=account.is_new))
 
 

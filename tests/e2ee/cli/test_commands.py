@@ -140,6 +140,10 @@ def test_a_store_is_checked_and_its_faults_are_told(terminal: Terminal) -> None:
     assert "sound; sealed" in terminal.done("store", "check", "alice.db", user="", E2EE_PASSPHRASE="right")
     assert "passphrase" in terminal.failed("store", "check", "alice.db", user="")
     assert "passphrase" in terminal.failed("store", "check", "alice.db", user="", E2EE_PASSPHRASE="wrong")
+    terminal.done("store", "rekey", "alice.db", user="", E2EE_PASSPHRASE="right", E2EE_NEW_PASSPHRASE="other")
+    assert "sound; sealed" in terminal.done("store", "check", "alice.db", user="", E2EE_PASSPHRASE="other")
+    terminal.done("store", "rekey", "alice.db", "--unseal", user="", E2EE_PASSPHRASE="other")
+    assert "not sealed" in terminal.done("store", "check", "alice.db", user="")
     assert terminal.failed("store", "check", "nothing.db", user="").startswith("error: ")
     assert not (terminal.folder / "nothing.db").exists()
 
