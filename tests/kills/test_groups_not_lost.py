@@ -42,12 +42,13 @@ class GroupExchange:
         self.dice = random.Random(f"groups {seed}")
         port = free_port()
         self.relay = RelayProcess(RelaySettings(folder, port, OPTIONS))
+        last_word = f"{RESTLESS} {visits * TOGETHER}"
         self.staying = [
-            MemberProcess(MemberSettings(folder, port, name, STAYING, count, visits, founder=name == STAYING[0]))
+            MemberProcess(MemberSettings(folder, port, name, STAYING, count, last_word, founder=name == STAYING[0]))
             for name in STAYING
         ]
         self.restless = MemberProcess(
-            MemberSettings(folder, port, RESTLESS, STAYING, visits * TOGETHER, visits, restless=True)
+            MemberSettings(folder, port, RESTLESS, STAYING, visits * TOGETHER, last_word, restless=True)
         )
         self.members = [*self.staying, self.restless]
         self.roles: list[RelayProcess | MemberProcess] = [self.relay, *self.members]
@@ -189,8 +190,10 @@ def written_while_away(lines: list[Line], user: str) -> set[str]:
     waiting: set[str] = set()  # of these, not known to be stored
     for line in lines:
         match line:
-            case ["went" | "came" as what, whom] if whom == user:
-                away = what == "went"
+            case ["went", whom] if whom == user:  # perhaps told again
+                away = True
+            case ["came", whom] if whom == user:
+                away = False
                 hidden -= waiting
                 waiting.clear()
             case ["intended", _]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from e2ee import Client, ClientOptions, DeliveryState, DurableEvent, GroupMessage, MessageState
@@ -43,8 +42,8 @@ TOGETHER: Final = 3  # messages that one who comes and goes sends while it is th
 class MemberSettings:
     """A member's process. The *founder* makes the group; all others join it.
 
-    It sends *count* messages. If it is *restless*, it leaves after every three and joins again, *visits* times in all;
-    if it stays, it sends the last three when it has seen that one who is restless go for the last time.
+    It sends *count* messages. If it is *restless*, it leaves after every three and joins again; if it stays, it sends
+    the last three when it has read the *last_word* of one who is restless and has seen it go.
     """
 
     folder: Path
@@ -52,7 +51,7 @@ class MemberSettings:
     user_id: str
     staying: tuple[str, ...]  # the members that stay
     count: int
-    visits: int
+    last_word: str
     founder: bool = False
     restless: bool = False
 
@@ -90,6 +89,7 @@ class _Member:
         self._begun = {line[1] for line in before if line[0] == "intended"}
         self._seen = {line[1] for line in before if line[0] == "seen"}
         self._stored = {line[1] for line in before if line[0] == "stored"}
+        self._texts = {line[3] for line in before if line[0] == "seen"}
         self._moves = [line[0] for line in before if line[0] in ("came", "went") and line[1] not in settings.staying]
         self._journal = Journal(settings.journal)
         self._journal.write("life", self._life)
@@ -117,8 +117,8 @@ class _Member:
 
     def _may_send(self, number: int) -> bool:
         settings = self._settings
-        if not settings.restless and number > settings.count - TOGETHER and departures(self._moves) < settings.visits:
-            return False
+        if not settings.restless and number > settings.count - TOGETHER:
+            return settings.last_word in self._texts and self._moves[-1:] == ["went"]
         return number <= len(self._seen) / settings.others + AHEAD_MAX
 
     async def _next(self) -> None:
@@ -163,6 +163,7 @@ class _Member:
                 number = event.conversation_number
                 self._note("seen", message_id, event.sender, text, number, late, again, self._life)
                 self._seen.add(message_id)
+                self._texts.add(text)
             case MessageState(message_id=message_id, state=state, reason=reason):
                 if state in (DeliveryState.FAILED, DeliveryState.EXPIRED):
                     self._note("trouble", state.name, reason)
@@ -178,11 +179,6 @@ class _Member:
                 self._note(*_own(event))
             case _:
                 self._note("trouble", type(event).__name__, str(event))
-
-
-def departures(moves: list[str]) -> int:
-    """How often one who comes and goes has gone; what is told again after a restart is the same move."""
-    return sum(move == "went" for move, _ in groupby(moves))
 
 
 def _own(event: GroupEvent) -> tuple[object, ...]:
