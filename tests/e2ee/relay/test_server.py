@@ -312,6 +312,7 @@ async def test_raw_data_before_the_login_or_without_its_form_is_malformed(*, log
         assert await line.code() is RefusalCode.MALFORMED
 
 
+@pytest.mark.slow
 async def test_a_reader_that_is_slow_misses_publications_and_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversations, "OUTBOX_SIZE_MAX", 64 * 1024)
     alice, bob, count = Device("alice"), Device("bob"), 4_000
