@@ -6,18 +6,21 @@ it, the process can die; what is in its file is what it goes on from.
 
 from __future__ import annotations
 
-import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from e2ee.engine import Engine, Output
-from e2ee.errors import ClientEnded, OpenElsewhere
+from e2ee.engine import Engine, Output, decisions
+from e2ee.errors import ClientEnded, IdentityError, OpenElsewhere, StoreRolledBack
 from e2ee.link import Link
 from e2ee.link_events import Challenged, LinkDown, LinkUp, Pushed, Replied
 from e2ee.options import ClientOptions
 from store import ClientStore
 from tests.support.counting_driver import counting_driver
 
+from .files import copy_database, replace_database
 from .judge import Account
 from .line import Line
 from .relay import NAME
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from .relay import SimulatedRelay
     from .schedule import Schedule
 
-__all__ = ["Crash", "Device"]
+__all__ = ["Backup", "Crash", "Device"]
 
 RECONNECT_MIN_S: Final = 0.2
 RECONNECT_MAX_S: Final = 3.0
@@ -42,6 +45,15 @@ _T = TypeVar("_T")
 
 class Crash(BaseException):
     """The process is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A device's machine as it was once."""
+
+    path: Path
+    account: Account
+    sent: int  # messages that everybody together had sent by then
 
 
 class Device:
@@ -80,7 +92,12 @@ class Device:
         self.account = Account()  # what the application has been told
         self.crashes = 0
         self._ready = False
+        self._is_new = False  # under its identity, to the relay
         self.start()
+
+    def choose(self, options: ClientOptions) -> None:
+        """Open with other options from the next time on."""
+        self._options = options
 
     def is_ready(self) -> bool:
         """Whether others can write to it."""
@@ -157,9 +174,25 @@ class Device:
         store._opened.ownership.release()
         store.engine.dispose()
 
-    def copy_store(self, to: Path) -> None:
-        """Copy the store while it is closed."""
-        shutil.copyfile(self.path, to)
+    def back_up(self, to: Path) -> Backup:
+        """Keep the machine as it is: the store, open or not, and what the application has been told."""
+        copy_database(self.path, to)
+        return Backup(to, self.account.copy(), len(self._judge.sent))
+
+    def put_back(self, backup: Backup) -> None:
+        """Go on from a backup, or from another copy of the store that was used meanwhile."""
+        self.crash()
+        replace_database(self.path, backup.path)
+        self._judge.rolled_back(self.name, backup.sent)
+        self.account = backup.account.copy()
+
+    def begin_anew(self) -> None:
+        """Lose everything, the identity too, and come back under another one."""
+        self.crash()
+        replace_database(self.path, None)
+        self._judge.rolled_back(self.name, 0)
+        self.account = Account(gaps=1)
+        self._is_new = True
 
     # Connections.
 
@@ -244,6 +277,9 @@ class Device:
                     self._link.login(login, self._schedule.now)
                     self._turn()
             case LinkUp(welcome=welcome):
+                if self._is_new:  # what was for the identity before it went with its mailbox
+                    self._is_new = False
+                    self._judge.forget(self.name)
                 self._apply(self._step(lambda: engine.connected(welcome)))
             case Pushed(frame=frame):
                 self._apply(self._step(lambda: engine.push(frame)))  # type: ignore[arg-type]
@@ -272,6 +308,12 @@ class Device:
             self.crash()
         except OpenElsewhere:
             self._drop_line()
+        except StoreRolledBack:
+            self._note("accepts that it was rolled back")
+            if self.engine is not None:
+                self.engine.accept_rollback()
+            self._drop_line()
+            self._connect_soon()
         except ClientEnded as error:
             self._note(f"ends: {error!r}")
             self.ended = error
@@ -293,6 +335,10 @@ class Device:
         if output.wake_at is not None:
             life, engine = self._life, self.engine
             self._schedule.after(max(0.0, output.wake_at - self._schedule.wall()), lambda: self._tick(life, engine))
+        if output.reconnect:
+            self._drop_line()
+            self._connect_soon()
+            return
         self._turn()
 
     def _tick(self, life: int, engine: Engine) -> None:
@@ -330,6 +376,10 @@ class Device:
         """Take what is in the inbox, an event at a time; a crash in between gives one again."""
         while self._read_one():
             pass
+        for user, identity_key in list(self.account.undecided):
+            trust = partial(decisions.trust, user=user, identity_key=identity_key)
+            with suppress(IdentityError):
+                self.ask(lambda engine, trust=trust: engine.do(trust))  # type: ignore[misc]
 
     def _read_one(self) -> bool:
         engine = self.engine

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from e2ee.options import ClientOptions
+from e2ee.trust import IdentityPolicy
+
+from .files import copy_database
 from .group_faults import GroupLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from e2ee.frames import Deliver
 
-    from .device import Device
+    from .device import Backup, Device
     from .world import World
 
-__all__ = ["Troubles"]
+__all__ = ["Extra", "Troubles"]
 
 CALLS_MAX: Final = 120  # storage calls of a few steps: where a crash may come
 PARTITION_MAX_S: Final = 40.0
+POLICIES: Final = (IdentityPolicy.TRUST_ON_FIRST_USE, IdentityPolicy.ALWAYS)
 REPEAT: Final = 0.3  # of the deliveries, while the relay repeats some
 PAUSE_MAX_S: Final = 2.0  # between two things that happen
+
+
+class Extra(Enum):
+    """What goes wrong in some runs only."""
+
+    GROUPS = "groups"
+    RESTORES = "restores"
+    RELAY_RESTORES = "relay restores"
+    IDENTITIES = "identities"
 
 
 class Troubles:
     """Draws one thing after the other until it is told to end. *counts* says how often each came."""
 
-    def __init__(self, world: World, *, things: int, groups: bool) -> None:
+    def __init__(self, world: World, *, things: int, extras: frozenset[Extra]) -> None:
         self._world = world
         self._dice = world.dice
         self._left = things
@@ -46,14 +62,28 @@ class Troubles:
         ]
 
         self.groups = GroupLife(world, self._dice)
-        self._with_groups = groups
-        if groups:
+        self._with_groups = Extra.GROUPS in extras
+        if Extra.GROUPS in extras:
             self._kinds += [
                 (25, "group: send", self.groups.send),
                 (6, "group: create", self.groups.create),
                 (10, "group: join", self.groups.join),
                 (16, "group: change", self.groups.act),
             ]
+
+        if Extra.RESTORES in extras:
+            self._kinds += [(5, "back up", self._back_up), (5, "restore", self._restore)]
+        if Extra.RELAY_RESTORES in extras:
+            self._kinds += [
+                (4, "back up the relay", self._back_up_relay),
+                (3, "restore the relay", self._restore_relay),
+            ]
+        if Extra.IDENTITIES in extras:
+            self._kinds += [(3, "another identity", self._begin_anew)]
+            for device in world.devices:
+                device.choose(ClientOptions(one_time_prekeys=3, identities=self._dice.choice(POLICIES)))
+        self._backups: list[tuple[Device, Backup]] = []
+        self._relay_backup: Path | None = None
 
     def begin(self) -> None:
         """Plan the first thing."""
@@ -117,6 +147,33 @@ class Troubles:
 
     def _kill_relay(self) -> None:
         self._world.relay.kill()
+
+    def _back_up(self) -> None:
+        device = self._device()
+        self._backups.append((device, device.back_up(self._world.folder / f"backup-{len(self._backups)}.db")))
+
+    def _restore(self) -> None:
+        """Let a device go on from an older copy; the present one is a copy to come back to, as clones do."""
+        if not self._backups:
+            return
+        device, backup = self._dice.choice(self._backups)
+        self._backups.append((device, device.back_up(self._world.folder / f"backup-{len(self._backups)}.db")))
+        device.put_back(backup)
+
+    def _back_up_relay(self) -> None:
+        self._relay_backup = self._world.folder / "relay-backup.db"
+        copy_database(self._world.relay.path, self._relay_backup)
+
+    def _restore_relay(self) -> None:
+        if self._relay_backup is not None:
+            self._world.judge.relay_rolled_back(device.name for device in self._world.devices)
+            self._world.relay.kill(self._relay_backup)
+
+    def _begin_anew(self) -> None:
+        """Let a user with one device come back without any of what it had."""
+        device = self._device()
+        if len(self._world.of_user(device.name[0])) == 1:
+            device.begin_anew()
 
     def _reorder(self) -> None:
         """Let the relay mix up, for a while, what it delivers at once: bodies change places, numbers rise."""

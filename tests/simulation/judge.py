@@ -7,10 +7,21 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from e2ee.events import DeliveryState, DirectMessage, GroupMessage, HistoryGap, MessageLost, MessageState, OwnMessage
+from e2ee.events import (
+    DeliveryState,
+    DirectMessage,
+    GroupMessage,
+    HistoryGap,
+    IdentityChanged,
+    MessageLost,
+    MessageState,
+    OwnMessage,
+)
 from tests.support.key_use import Key, key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from e2ee.events import DurableEvent
     from e2ee.frames import EnvelopeKind
 
@@ -43,6 +54,7 @@ class Account:
     last: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))  # conversation numbers
     failed: set[str] = field(default_factory=set)  # messages of its own
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by sender
+    undecided: set[tuple[str, bytes]] = field(default_factory=set)  # users and the identity keys that they show
     gaps: int = 0
 
     def copy(self) -> Account:
@@ -58,12 +70,29 @@ class Judge:
         self.groups = groups
         self.found: list[str] = []
         self.sent: list[Sent] = []
+        self.unsure: set[str] = set()  # messages that whoever has sent them does not know of any more
+        self.restored: set[DeviceName] = set()
+        self.forgotten: dict[DeviceName, int] = {}  # of messages sent before so many, a device may have forgotten some
         self._sealed: dict[Key[DeviceName], bytes] = {}
 
     def blame(self, what: str) -> None:
         """Something does not hold."""
         self._schedule.note(f"VIOLATION {what}")
         self.found.append(what)
+
+    def rolled_back(self, device: DeviceName, sent: int) -> None:
+        """A device goes on from when *sent* messages had been sent by all."""
+        self.unsure.update(one.message_id for one in self.sent[sent:] if one.sender == device)
+        self.restored.add(device)
+        self.forget(device)
+
+    def forget(self, device: DeviceName) -> None:
+        """A device need not have anything that was sent to it so far."""
+        self.forgotten[device] = len(self.sent)
+
+    def relay_rolled_back(self, devices: Iterable[DeviceName]) -> None:
+        """The relay has lost what was under way."""
+        self.forgotten.update(dict.fromkeys(devices, len(self.sent)))
 
     def overhear(self, sender: DeviceName, recipient: DeviceName, kind: EnvelopeKind, body: bytes) -> None:
         """A ciphertext has reached the relay: its key must not have sealed another one."""
@@ -85,6 +114,8 @@ class Judge:
                 account.failed.add(event.message_id)
             case MessageLost():
                 account.lost[event.sender] += event.count
+            case IdentityChanged(adopted=False):
+                account.undecided.add((event.user, event.shown))
             case HistoryGap():
                 account.gaps += 1
             case _:
@@ -107,6 +138,9 @@ class Judge:
         conversation = (event.sender, event.sender_device, group)
         if event.late:
             return
-        if event.conversation_number <= account.last[conversation]:
+        last = account.last[conversation]
+        # A sender that was rolled back counts again from where it was: its next message may have the last one's number.
+        again = event.conversation_number == last and (event.sender, event.sender_device) in self.restored
+        if event.conversation_number <= last and not again:
             self.blame(f"{device} was told {event.text!r} out of order, and not that it is late")
         account.last[conversation] = event.conversation_number

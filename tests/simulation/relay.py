@@ -12,8 +12,11 @@ from e2ee.relay.limits import IdentityChange, RelayOptions
 from e2ee.wire import decode_client_frame, encode_frame
 from store.relay import RelayStore
 
+from .files import replace_database
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from random import Random
 
     from e2ee.frames import ClientFrame, RelayFrame, UnknownFrame
@@ -32,13 +35,13 @@ DeviceName = tuple[str, int]
 
 
 class SimulatedRelay:
-    """One worker. *url* is its store's, which outlives a kill."""
+    """One worker. *path* is its store's, which outlives a kill."""
 
-    def __init__(self, schedule: Schedule, dice: Random, judge: Judge, url: str) -> None:
+    def __init__(self, schedule: Schedule, dice: Random, judge: Judge, path: Path) -> None:
         self._schedule = schedule
         self._judge = judge
         self._dice = dice
-        self._url = url
+        self.path = path
         self._options = RelayOptions(
             identity_change=IdentityChange.REPLACE,
             one_time_keys_per_asker=10_000,  # what limits do is tested where they are
@@ -51,16 +54,18 @@ class SimulatedRelay:
         schedule.after(TICK_S, self._tick)
 
     def _open(self) -> None:
-        self.store = RelayStore.open(self._url, clock=self._schedule.wall)
+        self.store = RelayStore.open(f"sqlite:///{self.path}", clock=self._schedule.wall)
         self._core = RelayCore(self.store, names=[NAME], options=self._options)
 
-    def kill(self) -> None:
-        """End the process and start another: every connection is cut, and memory is gone."""
+    def kill(self, restore: Path | None = None) -> None:
+        """End the process and start another: every connection is cut, and memory is gone; or what is in a backup is."""
         self._schedule.note("the relay is killed")
         lines, self._connections = list(self._connections.values()), {}
         for line in lines:
             line.cut()
         self.store.close()
+        if restore is not None:
+            replace_database(self.path, restore)
         self._open()
 
     def close(self) -> None:

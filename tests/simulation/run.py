@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from .faults import Troubles
+from .faults import Extra, Troubles
 from .world import Cast, World
 
 __all__ = ["Report", "run"]
@@ -20,7 +20,15 @@ CASTS: Final[tuple[Cast, ...]] = (
     (("alice", 2), ("bob", 2), ("carol", 1)),
 )
 THINGS: Final = (5, 40)  # that happen in one run: at least, at most
-WITH_GROUPS: Final = 0.5  # of the runs
+EXTRAS: Final[tuple[frozenset[Extra], ...]] = (
+    frozenset(),
+    frozenset(),
+    frozenset({Extra.GROUPS}),
+    frozenset({Extra.GROUPS}),
+    frozenset({Extra.RESTORES}),
+    frozenset({Extra.RELAY_RESTORES}),
+    frozenset({Extra.IDENTITIES}),
+)
 TROUBLE_MAX_S: Final = 600.0  # simulated; the things that happen end long before
 PEACE_S: Final = 3_600.0  # simulated seconds in which everything must have arrived
 
@@ -42,7 +50,7 @@ def run(seed: int, *, trace: bool = False) -> Report:
     """Run one world to its end."""
     dice = Random(f"cast {seed}")
     world = World.of(f"world {seed}", dice.choice(CASTS))
-    troubles = Troubles(world, things=dice.randint(*THINGS), groups=dice.random() < WITH_GROUPS)
+    troubles = Troubles(world, things=dice.randint(*THINGS), extras=dice.choice(EXTRAS))
     violations = []
     try:
         _live(world, troubles)
@@ -76,5 +84,5 @@ def _live(world: World, troubles: Troubles) -> None:
     for device in world.devices:
         if device.ended is not None:
             world.judge.blame(f"{device.name} has ended: {device.ended!r}")
-    for missing in world.missing():
+    for missing in () if world.judge.found else world.missing() + world.forgotten_in_silence():
         world.judge.blame(f"lost: {missing}")

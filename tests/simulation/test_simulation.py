@@ -20,9 +20,9 @@ from .run import run
 from .schedule import Schedule
 from .world import World
 
-FAST: Final = range(30)
+FAST: Final = range(20)
 SLOW_BATCH: Final = 50
-SLOW: Final = range(1_000, 3_000, SLOW_BATCH)
+SLOW: Final = range(1_000, 2_000, SLOW_BATCH)
 PAIR: Final = (("alice", 1), ("bob", 1))
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -57,7 +58,7 @@ class World:
         self.schedule = Schedule()
         self.judge = Judge(self.schedule, GroupRecord(self._path_of))
         self.steps = 0
-        self.relay = SimulatedRelay(self.schedule, dice, self.judge, f"sqlite:///{folder / 'relay.db'}")
+        self.relay = SimulatedRelay(self.schedule, dice, self.judge, folder / "relay.db")
         self.devices: list[Device] = []
         for user_id, count in cast:
             identity = None
@@ -152,12 +153,22 @@ class World:
 
     def missing(self) -> list[str]:
         """What has not arrived."""
-        return [
-            what for one in self.judge.sent for what in (self._unread(one) if one.to_group else self._undelivered(one))
-        ]
+        return list(chain.from_iterable(self._missing(number, one) for number, one in enumerate(self.judge.sent)))
 
-    def _undelivered(self, one: Sent) -> Iterator[str]:
-        for device in self.devices:
+    def forgotten_in_silence(self) -> list[str]:
+        """What a device has lost with a later state of its store, though it was not told that there was one."""
+        silent = [device for device in self.devices if device.name in self.judge.restored and not device.account.gaps]
+        known = [one for one in self.judge.sent if one.message_id not in self.judge.unsure and not one.to_group]
+        return list(chain.from_iterable(self._undelivered(one, silent) for one in known))
+
+    def _missing(self, number: int, one: Sent) -> Iterator[str]:
+        if one.message_id in self.judge.unsure:
+            return
+        devices = [device for device in self.devices if number >= self.judge.forgotten.get(device.name, 0)]
+        yield from self._unread(one, devices) if one.to_group else self._undelivered(one, devices)
+
+    def _undelivered(self, one: Sent, devices: list[Device]) -> Iterator[str]:
+        for device in devices:
             user_id = device.name[0]
             if user_id == one.to:
                 known = device.account.messages
@@ -168,12 +179,12 @@ class World:
             if one.message_id not in known:
                 yield f"{one.text!r} at {device.name}"
 
-    def _unread(self, one: Sent) -> Iterator[str]:
+    def _unread(self, one: Sent, devices: list[Device]) -> Iterator[str]:
         """Whether a message to a group is with all who were members when it was stored, or given up before."""
         readers = self.judge.groups.readers.get(one.message_id, set())
         if not readers and not any(one.message_id in device.account.failed for device in self.of_user(one.sender[0])):
             yield f"{one.text!r} of {one.sender}, never stored"
-        for device in self.devices:
+        for device in devices:
             has_it = one.message_id in device.account.messages or device.account.lost[one.sender[0]]
             if device.name[0] in readers and device.name != one.sender and not has_it:
                 yield f"{one.text!r} at {device.name}"
