@@ -55,8 +55,6 @@ _websockets_log.setLevel(logging.CRITICAL)
 TICK_S: Final = 1.0  # between looks at who was silent too long
 CLOSE_TIMEOUT_S: Final = 2.0  # for the other end's goodbye
 MESSAGES_UNREAD_MAX: Final = 4  # of one connection between socket and decoder; then TCP is stopped
-OUTBOX_SIZE_MAX: Final = 4 * 1024 * 1024  # bytes of replies that wait for a slow reader; then it is not read either
-CLOSE_GOING_AWAY, CLOSE_POLICY = 1001, 1008  # RFC 6455 section 7.4.1
 
 
 class Relay:

@@ -47,9 +47,22 @@ class BackOff:
         self._dice = dice
         self._failures = 0  # in a row
         self._replaced = 0  # in a row
+        self._at_once = False  # the next connection follows without a pause
+
+    def begin_anew(self) -> None:
+        """Connect again at once: the device has given up what another life of its store may have used.
+
+        Whoever fought it until now meets the counters at its next login. So of two clones that both give up something,
+        the later one stays: the earlier has used its allowance of the day, and replaces it once at the most.
+        """
+        self._at_once = True
+        self._replaced = 0
 
     def after(self, down: LinkDown, *, was_online: bool, lasted_s: float) -> float:
         """Return the seconds to wait after a connection ended with *down*. Raises ClientEnded if it was the last."""
+        if self._at_once:
+            self._at_once = False
+            return 0.0
         if down.code in _FINAL:
             kind, text = _FINAL[down.code]
             raise kind(text)

@@ -74,7 +74,6 @@ class Shell:
         self._ready = False  # and others can write to this device
         self._answers = Answers()
         self._parting = False  # this connection is the last
-        self._at_once = False  # and the next one follows it without a pause
         self._last_reason = "the relay has not answered yet"
         self._wake_up = WakeUp(self._timers, surroundings.wall_clock, self._tick)
         self._live: deque[LiveEvent] = deque(maxlen=LIVE_EVENTS_MAX)
@@ -249,7 +248,7 @@ class Shell:
             for request in output.requests:
                 connection.request(request)
             if output.reconnect:
-                self._at_once = True
+                self._back_off.begin_anew()
                 connection.close()
         self._ready = self._ready or output.ready
         self._live.extend(output.events)
@@ -307,10 +306,9 @@ class Shell:
         self.require_going()
         self._last_reason = down.reason
         self.changed.give()
-        again, self._at_once = self._at_once, False
         lasted_s = self._timers.time() - started
-        pause = 0.0 if again else self._back_off.after(down, was_online=was_online, lasted_s=lasted_s)
-        if not (was_online or again):
+        pause = self._back_off.after(down, was_online=was_online, lasted_s=lasted_s)
+        if pause and not was_online:
             self._tell(ConnectionFailed(down.reason, pause))
         _LOG.info("not connected: %s; next attempt in %.1f s", down.reason, pause)
         return pause

@@ -58,6 +58,18 @@ def test_who_is_replaced_again_and_again_after_the_pause_gives_up() -> None:
         back_off.after(REPLACED, was_online=True, lasted_s=60)
 
 
+def test_who_has_begun_anew_connects_at_once_and_is_counted_from_there() -> None:
+    back_off = no_jitter()
+    for _ in range(REPLACED_MAX):
+        back_off.after(REPLACED, was_online=True, lasted_s=60)
+    back_off.begin_anew()
+    assert back_off.after(BROKEN, was_online=True, lasted_s=1) == 0.0
+    for _ in range(REPLACED_MAX):
+        assert back_off.after(REPLACED, was_online=True, lasted_s=60) >= REPLACED_PAUSE_S
+    with pytest.raises(OpenElsewhere):
+        back_off.after(REPLACED, was_online=True, lasted_s=60)
+
+
 def test_a_broken_connection_in_between_is_no_peace() -> None:
     back_off = no_jitter()
     for _ in range(REPLACED_MAX):
