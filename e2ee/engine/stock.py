@@ -39,6 +39,7 @@ def pump_stock(step: Step) -> None:
     if not step.memory.online or stock.uploading or step.now < stock.not_before:
         # Nothing is made during an upload: its reply marks all there is as published.
         return
+    stock.not_before = 0.0  # the wait is over: kept, it would be due at every moment from now on
     _rotate_if_due(step)
     if stock.wanted:
         one_time, kem = min(stock.one_time, PREKEY_STEP), min(stock.one_time_kem, PREKEY_STEP)

@@ -139,3 +139,6 @@ def test_a_refused_upload_goes_again_after_the_time_that_the_relay_gives(world: 
     device.tick()
     (second,) = uploads(device)
     assert second.signed_prekey == first.signed_prekey
+    world.settle()
+    assert device.wake_at is not None
+    assert device.wake_at > world.clock.now  # and nothing of it is due any more
