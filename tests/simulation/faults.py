@@ -178,7 +178,7 @@ class Troubles:
     def _reorder(self) -> None:
         """Let the relay mix up, for a while, what it delivers at once: bodies change places, numbers rise."""
 
-        def meddle(frame: Deliver) -> list[Deliver]:
+        def meddle(_to: tuple[str, int], frame: Deliver) -> list[Deliver]:
             mixed = list(frame.deliveries)
             self._dice.shuffle(mixed)
             numbers = [one.number for one in frame.deliveries]
@@ -189,20 +189,21 @@ class Troubles:
 
     def _repeat(self) -> None:
         """Let the relay deliver again, for a while, what it has delivered: under its number, or under a later one."""
-        before: list[Deliver] = []
+        before: dict[tuple[str, int], list[Deliver]] = {}  # another's would be acknowledged in the place of its own
 
-        def meddle(frame: Deliver) -> list[Deliver]:
+        def meddle(to: tuple[str, int], frame: Deliver) -> list[Deliver]:
             told = [frame]
             if self._dice.random() < REPEAT:
                 told.append(frame)
-            if before and self._dice.random() < REPEAT:
-                told.insert(0, self._dice.choice(before))
-            before.append(frame)
+            known = before.setdefault(to, [])
+            if known and self._dice.random() < REPEAT:
+                told.insert(0, self._dice.choice(known))
+            known.append(frame)
             return told
 
         self._meddle(meddle)
 
-    def _meddle(self, meddle: Callable[[Deliver], list[Deliver]]) -> None:
+    def _meddle(self, meddle: Callable[[tuple[str, int], Deliver], list[Deliver]]) -> None:
         def stop() -> None:
             self._world.relay.meddle = None
 

@@ -49,7 +49,7 @@ class SimulatedRelay:
         )
         self._connections: dict[Connection, Line] = {}
         self._count = 0
-        self.meddle: Callable[[Deliver], list[Deliver]] | None = None  # a relay that lies about what was delivered
+        self.meddle: Callable[[DeviceName, Deliver], list[Deliver]] | None = None  # a relay that lies
         self._open()
         schedule.after(TICK_S, self._tick)
 
@@ -135,8 +135,8 @@ class SimulatedRelay:
         if line is None:
             return
         told: list[RelayFrame] = [frame]
-        if self.meddle is not None and isinstance(frame, Deliver):
-            told = list(self.meddle(frame))
+        if self.meddle is not None and to is not None and isinstance(frame, Deliver):
+            told = list(self.meddle(to, frame))
         for one in told:
             if to is not None:
                 self._schedule.note(f"{_name(to)} < {type(one).__name__}")
