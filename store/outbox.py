@@ -197,6 +197,9 @@ _SUBMITTED: Final = Statement("envelopes", "UPDATE envelopes SET submission_numb
 _DELETE_ENVELOPE: Final = Statement("envelopes", "DELETE FROM envelopes WHERE envelope_id = ?")
 _DELETE_ALL: Final = Statement("envelopes", "DELETE FROM envelopes")
 _DELETE_FOR_DEVICE: Final = Statement("envelopes", "DELETE FROM envelopes WHERE user_id = ? AND device_id = ?")
+_DELETE_FOR_OTHERS: Final = Statement(
+    "envelopes", "DELETE FROM envelopes WHERE user_id = ? AND device_id = ? AND registration_id <> ?"
+)
 
 
 class Envelopes:
@@ -262,6 +265,10 @@ class Envelopes:
     def delete_for(self, user_id: str, device_id: int) -> int:
         """Delete all envelopes for a device that is no more; return how many."""
         return self._work.change(_DELETE_FOR_DEVICE, (user_id, device_id))
+
+    def delete_for_others(self, user_id: str, device_id: int, registration_id: int) -> int:
+        """Delete the envelopes for a device that were made for another registration of it; return how many."""
+        return self._work.change(_DELETE_FOR_OTHERS, (user_id, device_id, registration_id))
 
 
 def _envelope(row: Sequence[object]) -> Envelope:

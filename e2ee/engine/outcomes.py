@@ -143,8 +143,10 @@ def _devices_changed(step: Step, user_id: str, change: DeviceChange) -> None:
     for device in change.missing:
         if user_id == step.user_id and device.device_id == step.account.device_id:
             continue
-        # What was made for an earlier registration of the device cannot be opened by this one.
-        step.unit.envelopes.delete_for(user_id, device.device_id)
+        # What was made for an earlier registration of the device cannot be opened by this one. What was made for this
+        # one goes as it is: a submission for one device alone leaves out the others as long as nobody has told us of
+        # them, and what asks another of them for a message must not go with that.
+        step.unit.envelopes.delete_for_others(user_id, device.device_id, device.registration_id)
         step.unit.devices.put(user_id, device.device_id, device.registration_id)
     for message in step.unit.outgoing.next_in(lane_of(user_id), SUBMITTED, limit=_SUBMITTED_MAX):
         if not step.unit.envelopes.of_message(message.message_id):

@@ -85,6 +85,8 @@ def test_envelopes_go_out_as_they_were_stored_in_their_order(store: ClientStore)
         assert [unit.envelopes.submit(identifier(number)) for number in (5, 3)] == [1, 2]
         assert unit.envelopes.in_lane("bob", limit=1)[0].submission_number == 1
         assert (unit.envelopes.delete(identifier(5)), unit.envelopes.delete(identifier(5))) == (True, False)
+        assert unit.envelopes.delete_for_others("bob", 1, envelope(3, 1).registration_id) == 0
+        assert unit.envelopes.delete_for_others("bob", 2, 1 + envelope(3, 1).registration_id) == 0
         assert unit.envelopes.delete_for("bob", 1) == 2
         assert unit.counters.submission_number == 2
 

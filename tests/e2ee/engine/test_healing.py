@@ -340,3 +340,25 @@ def test_a_message_goes_again_to_nobody_but_its_recipient(world: World, alice: D
     world.settle()
     assert live(alice, MessagesResent) == [MessagesResent("eve", 1, (), len(stolen))]  # type: ignore[arg-type]
     assert eve.texts() == []
+
+
+def test_each_device_of_a_user_that_is_not_known_any_more_is_asked_for_its_own(
+    world: World, alice: Device, bob: Device
+) -> None:
+    second = world.device("bob", 2, identity=bob.do(lambda step: step.account.identity))
+    backup = alice.back_up()
+    talked(world, alice, bob)
+    second.send("alice", "of the second")
+    world.settle()
+    alice.send("bob", "to both")
+    world.settle()
+    alice.put_back(backup)
+    for number in range(2):
+        bob.send("alice", f"first {number}")
+        second.send("alice", f"second {number}")
+    world.settle()
+    alice.connect()
+    world.settle()
+    wanted = {f"{which} {number}" for which in ("first", "second") for number in range(2)}
+    assert wanted <= set(alice.texts())
+    assert alice.engine.report().waiting_to_be_opened == 0
