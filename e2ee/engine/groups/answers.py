@@ -12,7 +12,9 @@ from e2ee.engine.relay_loss import confirmed
 from e2ee.engine.rollback import recover
 from e2ee.engine.step import DELIVERED, SENT, SUBMITTED
 from e2ee.errors import RefusalCode
-from e2ee.events import DeliveryState
+from e2ee.events import DeliveryState, MessageState
+from e2ee.frames import Outcome
+from e2ee.ids import GroupId, MessageId, UserId
 from e2ee.options import RECEIPTS_MEMBERS_MAX
 
 from .lane import group_lane, lane_to
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from e2ee.engine.step import Step
     from e2ee.frames import GroupDevices, GroupSubmitted, SubmitGroup
+    from store import OutgoingMessage
 
     from .lane import GroupLane
 
@@ -60,9 +63,15 @@ def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted
     lane.in_flight = False
     step.memory.active_groups[request.group_id] = None
     taken = request.messages[: reply.accepted]
-    for submission in taken:
+    full: dict[int, dict[str, set[int]]] = {}  # by position: users, and which of their devices had no room
+    for miss in reply.missed:
+        if miss.outcome is Outcome.FULL:
+            full.setdefault(miss.position, {}).setdefault(miss.user_id, set()).add(miss.device_id)
+    for position, submission in enumerate(taken):
         confirmed(step, submission.number)
-        _stored(step, request.group_id, submission.envelope_id)
+        message = _stored(step, request.group_id, submission.envelope_id)
+        if message is not None:
+            _tell_full(step, request.group_id, message, full.get(position, {}))
     if taken:
         log_oldest_delivered(step, group_lane(request.group_id))
         lane.moved()
@@ -104,20 +113,37 @@ def _repeat(step: Step, group_id: bytes, lane: GroupLane, *, moved: bool) -> Non
         hold_group(step, group_id, Reason.GROUP_CHANGED)
 
 
-def _stored(step: Step, group_id: bytes, envelope_id: bytes) -> None:
-    """The relay has stored a message for every device of the group."""
+def _stored(step: Step, group_id: bytes, envelope_id: bytes) -> OutgoingMessage | None:
+    """The relay has stored a message for every device of the group. Return it; None if that was known."""
     row = step.unit.envelopes.get(envelope_id)
     if row is None:
-        return
+        return None
     step.unit.envelopes.delete(envelope_id)
     message = step.unit.outgoing.get(row.message_id)
     if message is None or message.state != SUBMITTED:
-        return
+        return None
     group = membership(step, group_id)
     small = group is not None and len(group.members) <= RECEIPTS_MEMBERS_MAX
     # In a large group nobody confirms deliveries: the message is kept as if it were delivered, for a read mark.
     step.unit.outgoing.set_state(message.message_id, SENT if small else DELIVERED)
     step.state(message, DeliveryState.SENT)
+    return message
+
+
+def _tell_full(step: Step, group_id: bytes, message: OutgoingMessage, full: dict[str, set[int]]) -> None:
+    """Tell of members that a message does not reach: none of their devices has room in its mailbox."""
+    for user_id, devices in full.items():
+        known = {device.device_id for device in step.unit.devices.of(user_id)}
+        if user_id != step.user_id and known <= devices:
+            step.keep(
+                MessageState(
+                    message_id=MessageId(message.message_id.hex()),
+                    recipient=UserId(user_id),
+                    state=DeliveryState.FAILED,
+                    reason=Reason.MAILBOX_FULL.value,
+                    group=GroupId(group_id.hex()),
+                )
+            )
 
 
 def _refused(

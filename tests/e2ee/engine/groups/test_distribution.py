@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.content import ContentKind, decode_content
+from e2ee.diagnostics import Reason
 from e2ee.engine.groups.keys import current_key
 from e2ee.engine.groups.standing import group_keys
-from e2ee.events import GroupMessage, MessageHealed
+from e2ee.events import DeliveryState, GroupMessage, MessageHealed, MessageState
 from e2ee.frames import EnvelopeKind
 from e2ee.groups import KeyState
 from tests.support.engines import World
@@ -81,6 +82,8 @@ def test_a_user_whose_mailbox_is_full_costs_nobody_the_message_and_asks_for_the_
     world.settle()
     assert texts(carol) == ["missed"]
     assert states(alice, team)["bob", 1] is KeyState.FAILED
+    (lost,) = [event for event in alice.of(MessageState) if event.state is DeliveryState.FAILED]
+    assert (lost.recipient, lost.why, lost.group) == ("bob", Reason.MAILBOX_FULL, team.id)
     world.relay.full.clear()
     team.send(alice, "after")
     world.settle()
