@@ -51,7 +51,11 @@ _PARK: Final = Statement(
     "pending",
     f"INSERT INTO pending ({_COLUMNS}, size) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own names
 )
+_BEYOND: Final = b"\xff" * 64  # behind whatever a name goes on with: a group's id, and a user's in UTF-8
 _FOR_KEY: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE waits_for = ? ORDER BY number")  # noqa: S608
+_NAMES: Final = Statement(
+    "pending", "SELECT DISTINCT waits_for FROM pending WHERE waits_for >= ? AND waits_for < ? ORDER BY waits_for"
+)
 _FROM_DEVICE: Final = Statement(
     "pending",
     f"SELECT {_COLUMNS} FROM pending WHERE user_id = ? AND device_id = ? ORDER BY number",  # noqa: S608
@@ -125,6 +129,10 @@ class Pending:
     def waiting_for(self, key: bytes) -> list[PendingMessage]:
         """The messages that wait for a sender key, in order of arrival."""
         return [PendingMessage(*row) for row in self._work.rows(_FOR_KEY, (key,))]
+
+    def names(self, start: bytes) -> list[bytes]:
+        """What messages wait for, of the names that begin with *start*."""
+        return [row[0] for row in self._work.rows(_NAMES, (start, start + _BEYOND))]
 
     def from_device(self, user_id: str, device_id: int) -> list[PendingMessage]:
         """The messages of a device, in order of arrival."""

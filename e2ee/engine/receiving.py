@@ -33,7 +33,7 @@ from store import seen_envelope, seen_message
 from .contents import unpadded_content
 from .copies import take_copy, take_read_copy
 from .endings import Ending, add_seen, park, refuse
-from .groups.chains import log_name, take_key, take_key_request
+from .groups.chains import arrived, log_name, take_key, take_key_request
 from .groups.distribution import take_key_ack
 from .groups.log import take_delivered
 from .groups.opening import (
@@ -181,7 +181,8 @@ def _reopen_waiting(step: Step, name: bytes) -> None:
 def reopen_moved(step: Step) -> None:
     """Try again what waits for entries that have come in this step. What it brings on may be keys, not entries."""
     for group_id in step.moved_logs:
-        _reopen_waiting(step, log_name(group_id))
+        for name in (log_name(group_id), *arrived(step, group_id)):
+            _reopen_waiting(step, name)
     step.moved_logs.clear()
 
 
@@ -324,10 +325,10 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
 
 def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:
     try:
-        name = take_key(step, content)
+        names = take_key(step, content)
     except MalformedFrame:
         return refuse(step, delivery, Reason.CONTENT_MISMATCH)
-    if name is not None:
+    for name in names:
         _reopen_waiting(step, name)
     return Ending.OPENED
 

@@ -8,6 +8,8 @@ from e2ee.content import ContentKind
 from e2ee.engine.receipts import KEY_DUE, due
 from e2ee.errors import MalformedFrame
 from e2ee.group_content import KeyRequest, decode_key_request, decode_sender_key, encode_body
+from e2ee.ids import UserId
+from e2ee.limits import GROUP_ID_SIZE
 from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
 
@@ -23,12 +25,24 @@ if TYPE_CHECKING:
     from e2ee.engine.step import Step
     from e2ee.groups import Membership
 
-__all__ = ["ask_for", "identity_of", "key_name", "log_name", "take_key", "take_key_request"]
+__all__ = [
+    "arrived",
+    "ask_for",
+    "identity_of",
+    "key_name",
+    "log_name",
+    "logs_awaited",
+    "member_name",
+    "take_key",
+    "take_key_request",
+]
 
 REQUEST_INTERVAL_S: Final = 600.0  # seconds between two requests for one chain, while messages of it come
 REQUESTS_PER_USER_MAX: Final = 20  # chains of one member asked for within it: one of each of its devices
 REQUESTS_USERS_MAX: Final = 1_000  # members asked within it: a whole group, after a store was restored
 ANSWER_INTERVAL_S: Final = 60.0  # seconds between two answers to one device
+_LOG: Final = b"log:"
+_MEMBER: Final = b"member:"
 DISTRIBUTIONS_PER_DEVICE_MAX: Final = 4  # distribution ids of one device in one group: one, and what it lost
 
 
@@ -40,7 +54,31 @@ def key_name(group_id: bytes, user_id: str, device_id: int, distribution_id: UUI
 
 def log_name(group_id: bytes) -> bytes:
     """What a message that is ahead of the log waits for."""
-    return b"log:" + group_id
+    return _LOG + group_id
+
+
+def member_name(group_id: bytes, user_id: str) -> bytes:
+    """What a message waits for whose sender is no member by our log, which may be behind."""
+    return _MEMBER + group_id + user_id.encode()
+
+
+def arrived(step: Step, group_id: bytes) -> list[bytes]:
+    """What messages wait for whose senders were no members when they came, and are now."""
+    start, group = member_name(group_id, ""), membership(step, group_id)
+    names = step.unit.pending.names(start) if group is not None else []
+    return [name for name in names if group is not None and _may_ask(step, group, name[len(start) :].decode())]
+
+
+def _may_ask(step: Step, group: Membership, user_id: str) -> bool:
+    """Whether a member's keys may be asked for: under the key of the seat, or to see the first of a user."""
+    identity_key = identity_of(step, user_id)
+    return UserId(user_id) in group.members if identity_key is None else group.is_member(user_id, identity_key)
+
+
+def logs_awaited(step: Step) -> list[bytes]:
+    """The groups of whose logs messages wait for more than there is here."""
+    names = [name[len(start) :] for start in (_LOG, _MEMBER) for name in step.unit.pending.names(start)]
+    return list(dict.fromkeys(name[:GROUP_ID_SIZE] for name in names))
 
 
 def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> None:
@@ -61,8 +99,8 @@ def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: i
     step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
 
 
-def take_key(step: Step, content: Content) -> bytes | None:
-    """Take a chain that a member has given us; return what its messages wait for. None: it is of no use.
+def take_key(step: Step, content: Content) -> tuple[bytes, ...]:
+    """Take a chain that a member has given us; return what its messages wait for. Nothing: it is of no use.
 
     Raises MalformedFrame.
     """
@@ -73,9 +111,9 @@ def take_key(step: Step, content: Content) -> bytes | None:
     except (MalformedMessage, UnsupportedVersion) as cause:
         raise MalformedFrame("not a distribution message") from cause
     if _group_of_member(step, body.group_id, sender) is None:
-        return None  # of a stranger to the group; a member whom we learn of later is asked for it then
+        return ()  # of a stranger to the group; a member whom we learn of later is asked for it then
     if step.unit.erased_chains.contains(sender, device, message.distribution_id, message.chain_id):
-        return None
+        return ()
     loaded = step.unit.sender_keys.load_peer(sender, device, message.distribution_id)
     if loaded is None:
         _make_room(step, body.group_id, sender, device)
@@ -93,7 +131,8 @@ def take_key(step: Step, content: Content) -> bytes | None:
         if loaded.key.chain_ids[0] == message.chain_id:
             older_ended(step, loaded, message.chain_id)
     due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
-    return key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
+    name = key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
+    return (name, member_name(body.group_id, sender))
 
 
 def _make_room(step: Step, group_id: bytes, user_id: str, device_id: int) -> None:

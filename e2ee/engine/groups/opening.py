@@ -20,7 +20,7 @@ from e2ee.trust import Direction, Verdict
 from ratchet import MessageKeyGone, UnknownSenderKey
 from ratchet.messages import SenderKeyMessage
 
-from .chains import ask_for, identity_of, key_name, log_name
+from .chains import ask_for, identity_of, key_name, log_name, member_name
 from .lane import group_lane
 from .log import Standing, expect
 from .receipts import due_in_group
@@ -69,7 +69,8 @@ def open_group_message(step: Step, delivery: Delivery) -> Content:
     if identity_key is None:
         if UserId(sender) in group.members:
             ask_for(step, name, group_id, sender, device, message.chain_id)  # which is how we meet
-        raise GroupWaits(Reason.NO_SENDER_KEY, name)
+            raise GroupWaits(Reason.NO_SENDER_KEY, name)
+        raise _of_a_stranger(step, group_id, sender)
     verdict = judge_identity(step, sender, identity_key, Direction.RECEIVING)
     if verdict is not Verdict.USE:
         raise GroupWaits(Reason.of(verdict.value), name)
@@ -79,10 +80,20 @@ def open_group_message(step: Step, delivery: Delivery) -> Content:
     if loaded is None or message.chain_id not in loaded.key.chain_ids:
         if step.unit.erased_chains.contains(sender, device, message.distribution_id, message.chain_id):
             raise MessageKeyGone("the chain was erased: whatever is of it came before")
-        if group.is_member(sender, identity_key):
-            ask_for(step, name, group_id, sender, device, message.chain_id)
+        if not group.is_member(sender, identity_key):
+            raise _of_a_stranger(step, group_id, sender)
+        ask_for(step, name, group_id, sender, device, message.chain_id)
         raise GroupWaits(Reason.NO_SENDER_KEY, name)
     return _decrypted(step, delivery, loaded, body, identity_key)
+
+
+def _of_a_stranger(step: Step, group_id: bytes, sender: str) -> GroupWaits:
+    """The relay let the sender in: it lies, or our log is behind (a restored store, an entry that was held back).
+
+    The chain may have come already, and was not taken: it is asked for when an entry makes the sender a member.
+    """
+    want_log(step, group_id)
+    return GroupWaits(Reason.NO_SENDER_KEY, member_name(group_id, sender))
 
 
 def _decrypted(

@@ -24,6 +24,7 @@ from e2ee.limits import GROUP_LOG_MAX
 from e2ee.trust import Direction, Verdict
 
 from . import forks
+from .chains import logs_awaited
 from .endings import finish
 from .fetching import INBOX_ROOM, fetches_due, pump_fetches
 from .log import Taken, take_entries
@@ -84,7 +85,7 @@ def take_up(step: Step) -> None:
     """Go on, on a new connection, with what the last one, or the last run, has left."""
     groups = step.memory.groups
     groups.operating = bool(step.unit.group_operations.all())
-    for group_id in step.groups.unfinished():
+    for group_id in (*step.groups.unfinished(), *logs_awaited(step)):
         want_log(step, group_id)
 
 

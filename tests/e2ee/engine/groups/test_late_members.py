@@ -1,0 +1,119 @@
+"""Members of whom a device learns later than of their keys: what they have sent is asked for, and told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2ee.engine.groups.chains import logs_awaited
+from e2ee.events import HistoryGap
+from e2ee.frames import EnvelopeKind
+from tests.support.group_world import Team, texts
+from tests.support.rolling_back import talk
+
+if TYPE_CHECKING:
+    from tests.support.engines import Device, World
+
+
+def settle(world: World) -> None:
+    """Let what heals have its time: a few waits of minutes."""
+    for _ in range(6):
+        world.settle()
+        world.clock.now += 120
+    world.settle()
+
+
+def withhold_entries(world: World, device: Device) -> None:
+    """Let the relay lose the entries of logs that wait for a device."""
+    box = world.relay.boxes[device.name]
+    box.mail = [mail for mail in box.mail if mail.kind is not EnvelopeKind.GROUP_ENTRY]
+
+
+@pytest.fixture
+def pair(world: World, alice: Device, bob: Device) -> Team:
+    made = Team(world, alice, bob)
+    world.settle()
+    return made
+
+
+@pytest.mark.parametrize("greetings", [0, 1])
+def test_a_device_restored_to_before_a_member_joined_gets_what_that_member_sends(
+    world: World, pair: Team, alice: Device, bob: Device, carol: Device, greetings: int
+) -> None:
+    for _ in range(greetings):
+        talk(world, (carol, bob), (bob, carol))
+    backup = bob.back_up()
+    pair.join(carol)
+    talk(world, (alice, bob))
+    bob.lose_connection()
+    pair.send(carol, "of the newcomer")
+    world.settle()
+    bob.put_back(backup)
+    bob.connect()
+    settle(world)
+    assert len(bob.of(HistoryGap)) == 1
+    assert texts(bob) == ["of the newcomer"]
+    pair.send(carol, "another")
+    settle(world)
+    assert texts(bob) == ["of the newcomer", "another"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def test_a_key_that_comes_before_its_sender_is_known_as_a_member_is_asked_for_again(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, "of the newcomer")
+    world.settle()
+    withhold_entries(world, bob)
+    bob.connect()
+    settle(world)
+    assert texts(bob) == ["of the newcomer"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def test_what_waits_for_a_member_has_the_log_fetched_on_the_next_connection_too(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, "of the newcomer")
+    world.settle()
+    withhold_entries(world, bob)
+    bob.connect()
+    while not bob.do(logs_awaited):
+        bob.take_push()
+    bob.restart()
+    assert bob.do(logs_awaited) == [pair.group_id]
+    bob.connect()
+    world.relay.boxes[bob.name].mail.clear()
+    settle(world)
+    assert texts(bob) == ["of the newcomer"]
+    assert bob.do(logs_awaited) == []
+
+
+def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, "of one who has left")
+    world.settle()
+    withhold_entries(world, bob)
+    pair.leave(carol)
+    before = len(world.relay.overheard)
+    bob.connect()
+    settle(world)
+    assert texts(bob) == []
+    assert bob.engine.report().waiting_to_be_opened == 1
+    assert not any(
+        (sender, recipient) == (bob.name, carol.name) for sender, recipient, _ in world.relay.overheard[before:]
+    )
