@@ -54,7 +54,9 @@ class Account:
     last: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))  # conversation numbers
     failed: set[str] = field(default_factory=set)  # messages of its own
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by sender
-    undecided: set[tuple[str, bytes]] = field(default_factory=set)  # users and the identity keys that they show
+    undecided: dict[tuple[str, bytes], None] = field(
+        default_factory=dict
+    )  # users and the keys that they show, in order
     gaps: int = 0
 
     def copy(self) -> Account:
@@ -115,7 +117,7 @@ class Judge:
             case MessageLost():
                 account.lost[event.sender] += event.count
             case IdentityChanged(adopted=False):
-                account.undecided.add((event.user, event.shown))
+                account.undecided[event.user, event.shown] = None
             case HistoryGap():
                 account.gaps += 1
             case _:

@@ -67,7 +67,18 @@ STORE = {
     "store.packing",
     "store.siblings",
 }
-E2EE = {"codec", "errors", "frames", "groups", "ids", "limits", "raw", "relay", "siblings", "wire"}  # with what is in them
+E2EE = {
+    "codec",
+    "errors",
+    "frames",
+    "groups",
+    "ids",
+    "limits",
+    "raw",
+    "relay",
+    "siblings",
+    "wire",
+}  # with what is in them
 
 
 async def fetch(url: str, path: str) -> tuple[int, str]:
