@@ -1,8 +1,9 @@
 """Whether an identity key may be used: pure policy, for each direction (messaging section 9, point 7).
 
 A key is judged when it is first shown, and what is decided then is recorded with it. So a policy is asked once for
-each key, and a program that starts again with another policy judges no past key anew, except that `VERIFIED_ONLY`
-always wants a verification and `ALWAYS` takes what waits.
+each key, and once more for one that another had replaced and that the user shows again. A program that starts again
+with another policy judges no past key anew, except that `VERIFIED_ONLY` always wants a verification and `ALWAYS` takes
+what waits.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADOPTED_RECEIVING",
     "ADOPTED_SENDING",
+    "ADOPTIONS_MAX",
+    "ADOPTION_INTERVAL_S",
     "DISTRUSTED",
     "HELD",
     "REPLACED",
@@ -39,6 +42,10 @@ __all__ = [
 
 # Ours: it may change in any release.
 UNDECIDED_KEYS_MAX: Final = 10  # of one user: a relay that makes keys up fills neither the inbox nor the history
+# Changes of one user's key that a policy takes by itself, in a row; then one for each interval, and the others wait for
+# somebody: a relay that names two keys in turn would end sessions and fill the inbox as fast as it answers.
+ADOPTIONS_MAX: Final = 10
+ADOPTION_INTERVAL_S: Final = 3600.0  # seconds
 
 # What is recorded with a key; empty: nothing was decided (the first key of a user is then in use).
 TRUSTED: Final = "trusted"
@@ -144,7 +151,8 @@ def judge(policy: Policy, direction: Direction, known: KnownKey | None) -> Verdi
         return Verdict.NEW
     if not known.current:
         # A key that nobody has decided about may be what a more generous policy takes now.
-        takes = policy is IdentityPolicy.ALWAYS and known.decision != DISTRUSTED
+        # One that was replaced is no more than that, until the user shows it again (`engine.identities.shows`).
+        takes = policy is IdentityPolicy.ALWAYS and known.decision not in (DISTRUSTED, REPLACED)
         return Verdict.NEW if takes else Verdict.HOLD_CHANGED
     if known.verified or policy is IdentityPolicy.ALWAYS:
         return Verdict.USE

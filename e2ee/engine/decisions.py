@@ -66,7 +66,7 @@ def trust(step: Step, user: str, identity_key: bytes | None, verification: str =
     step.unit.identities.decide(
         user_id, record.identity_key, verification=verification or record.verification, decision=TRUSTED
     )
-    step.memory.lane(user_id).moved()
+    step.memory.lane(user_id).decided()
     step.memory.active[user_id] = None
     reopen(step, user_id)
 
@@ -83,6 +83,7 @@ def distrust(step: Step, user: str, identity_key: bytes | None) -> None:
         keys = tuple(one.identity_key for one in undecided(shown))
         raise UnknownIdentity("this is the key on record: block the user, or trust another key", user_id, keys)
     step.unit.identities.decide(user_id, record.identity_key, verification="", decision=DISTRUSTED)
+    step.memory.lane(user_id).decided()
     step.memory.active[user_id] = None
 
 

@@ -154,6 +154,8 @@ def take_heal(step: Step, request: GetBundles, reply: Bundles) -> bool:
     device = healing.asking.pop(request.request_id, None)
     if device is None:
         return False
+    again = request.request_id not in healing.overtaken
+    healing.overtaken.discard(request.request_id)
     rows = _asked_for(step, device)
     if not rows:
         healing.wanted.pop(device, None)  # all of it was answered for meanwhile
@@ -164,7 +166,7 @@ def take_heal(step: Step, request: GetBundles, reply: Bundles) -> bool:
     bundle = None if answer is None else next((one for one in answer.bundles if one.device_id == device[1]), None)
     shown = None if answer is None else answer.identity_key
     session = None
-    if answer is not None and bundle is not None and shown is not None and accepted(step, answer, shown):
+    if answer is not None and bundle is not None and shown is not None and accepted(step, answer, shown, again=again):
         session = _renewed(step, device, bundle, shown)
     if session is not None:
         _count(step, device, stranger=stranger)
@@ -182,6 +184,7 @@ def heal_refused(step: Step, request: GetBundles, wait_s: float | None) -> bool:
     device = step.memory.healing.asking.pop(request.request_id, None)
     if device is None:
         return False
+    step.memory.healing.overtaken.discard(request.request_id)
     step.memory.healing.wanted[device] = step.now + (ASK_AGAIN_S if wait_s is None else wait_s)
     return True
 

@@ -38,6 +38,8 @@ class Lane:
     asking: bool = False  # for bundles
     repairing: bool = False  # the device list was refused; what is stored is to be fitted to the new one
     repairs: int = 0  # refusals of the device list in a row
+    overtaken: bool = False  # the identity on record is another one than when bundles were asked for
+    mismatches: int = 0  # answers in a row with an identity key that is not used
     delay_s: float = 0.0  # waited last
     not_before: float = 0.0  # seconds since 1970
     held: Reason | None = None  # why the messages in it wait; None: they do not
@@ -50,6 +52,17 @@ class Lane:
     def moved(self) -> None:
         """Something was stored: start counting anew."""
         self.repairs, self.delay_s, self.not_before, self.held = 0, 0.0, 0.0, None
+        self.mismatches = 0
+
+    def ask(self) -> None:
+        """Bundles are being asked for."""
+        self.asking, self.overtaken = True, False
+
+    def decided(self) -> None:
+        """Somebody has decided about the user's identity: go on at once, unless that has not helped several times."""
+        self.held = None
+        if self.mismatches < REPAIRS_MAX:
+            self.repairs, self.delay_s, self.not_before = 0, 0.0, 0.0
 
 
 @dataclass(slots=True)
@@ -83,6 +96,7 @@ class Healing:
     parked: set[DeviceName] = field(default_factory=set)  # of which envelopes wait
     wanted: dict[DeviceName, float] = field(default_factory=dict)  # when to see to a device, seconds since 1970
     asking: dict[bytes, DeviceName] = field(default_factory=dict)  # request ids of bundles
+    overtaken: set[bytes] = field(default_factory=set)  # of those, asked for before the identity on record changed
     opens: set[DeviceName] = field(default_factory=set)  # of which a message opened after the last that was parked
     unproven: dict[DeviceName, float] = field(default_factory=dict)  # healed then, and nothing has opened since
     asked_at: dict[DeviceName, float] = field(default_factory=dict)  # when a retry request went last
@@ -128,3 +142,9 @@ class Memory:
     def lane(self, user_id: str) -> Lane:
         """The lane of a user."""
         return self.lanes.setdefault(user_id, Lane())
+
+    def overtake(self, user_id: str) -> None:
+        """Another identity is on record for a user: what the relay is being asked for says nothing of that one."""
+        lane = self.lane(user_id)
+        lane.overtaken = lane.asking
+        self.healing.overtaken |= {one for one, device in self.healing.asking.items() if device[0] == user_id}

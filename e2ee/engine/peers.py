@@ -10,7 +10,7 @@ from e2ee.limits import DEVICES_PER_USER_MAX
 from e2ee.trust import Direction, IdentityPolicy, Verdict
 from ratchet import MalformedMessage, NotAuthentic, PreKeyBundle, Session
 
-from .identities import judge_identity, shows, undecided
+from .identities import adoption_allowed_at, judge_identity, shows, undecided
 from .step import Step, address
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def ask_devices(step: Step, user_id: str) -> None:
 
 
 def _ask(step: Step, user_id: str, device_ids: tuple[int, ...] | None) -> None:
-    step.memory.lane(user_id).asking = True
+    step.memory.lane(user_id).ask()
     request_id = step.entropy(REQUEST_ID_SIZE)
     step.requests.append(GetBundles(0, 0, request_id, (WantedDevices(user_id, device_ids),)))
 
@@ -106,23 +106,36 @@ def take_bundles(step: Step, request: GetBundles, reply: Bundles) -> None:
     answers = {answer.user_id: answer for answer in reply.users}
     for wanted in request.wanted:
         lane = step.memory.lane(wanted.user_id)
-        lane.asking = False
+        again, lane.asking, lane.overtaken = not lane.overtaken, False, False
         answer = answers.get(wanted.user_id)
         if answer is None or answer.identity_key is None:
             lane.wait(step.now)
             step.hold(wanted.user_id, Reason.UNKNOWN_USER)
-        elif accepted(step, answer, answer.identity_key):
+        elif accepted(step, answer, answer.identity_key, again=again):
             _take_devices(step, wanted, answer, answer.identity_key, lane)
 
 
-def accepted(step: Step, answer: UserBundles, shown: bytes) -> bool:
-    """Whether the identity key may be used; a held one leaves its reason with the lane."""
-    user_id = answer.user_id
-    verdict = shows(step, user_id, shown, Direction.SENDING)
+def accepted(step: Step, answer: UserBundles, shown: bytes, *, again: bool = True) -> bool:
+    """Whether the identity key may be used; a held one leaves its reason with the lane.
+
+    Not *again*: another key was put on record since the relay was asked, so it may have answered before the user did.
+    """
+    user_id, lane = answer.user_id, step.memory.lane(answer.user_id)
+    verdict = shows(step, user_id, shown, Direction.SENDING, again=again)
     if verdict is Verdict.USE:
+        lane.mismatches = 0
         return True
-    step.memory.active.pop(user_id, None)
+    # Each answer costs the user a prekey, and whoever decides may err, again and again.
+    lane.mismatches += 1
+    lane.wait(step.now)
+    if not again:
+        return False  # and ask once more
     step.hold(user_id, Reason.of(verdict.value))
+    allowed_at = adoption_allowed_at(step, user_id)
+    if step.policies.sending is IdentityPolicy.ALWAYS and allowed_at > step.now:
+        lane.not_before = allowed_at  # nobody is there to decide
+    else:
+        step.memory.active.pop(user_id, None)
     return False
 
 

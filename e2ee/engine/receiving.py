@@ -251,7 +251,7 @@ def _judged(step: Step, delivery: Delivery, ciphertext: Ciphertext, session: Ses
         now=step.now,
         entropy=step.entropy,
     )
-    verdict = shows(step, sender, shown, Direction.RECEIVING)
+    verdict = shows(step, sender, shown, Direction.RECEIVING, again=True)
     if verdict is Verdict.USE:
         return None
     raise _IdentityHeld(verdict)

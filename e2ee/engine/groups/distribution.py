@@ -189,7 +189,7 @@ def _ask_bundles(step: Step, lane: GroupLane) -> None:
         users_lane = step.memory.lane(user_id)
         if users_lane.asking:
             continue  # for themselves
-        users_lane.asking = True
+        users_lane.ask()
         wanted.append(WantedDevices(user_id, device_ids))
         count += len(device_ids)
     if wanted:
