@@ -75,6 +75,7 @@ def recover(step: Step, welcome: Welcome | None) -> None:
     unit.prekeys.rotate()
     unit.prekeys.publish_again()
     unit.account.take_registration_id()
+    step.groups.fall_behind()
     _seal_anew(step)
     step.keep_for_certain(HistoryGap(received=received, sent=sent))
     if step.memory.online:

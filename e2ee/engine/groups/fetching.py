@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["INBOX_ROOM", "fetches_due", "pump_fetches", "take_log"]
 
 FETCHES_OPEN_MAX: Final = 4  # questions under way at once: a page is half a megabyte
+TAKEN_UP_MAX: Final = 128  # logs wanted at once of those that earlier connections left: mail names others
 INBOX_ROOM: Final = 512  # events that a page of entries may make: two for each
 _MS: Final = 1000.0
 
@@ -43,6 +44,8 @@ def fetches_due(groups: GroupsMemory) -> list[float]:
 def pump_fetches(step: Step) -> None:
     """Put the questions that are due."""
     groups = step.memory.groups
+    while groups.left and len(groups.logs) < TAKEN_UP_MAX:
+        want_log(step, groups.left.popleft())
     everything = [*groups.logs.values(), *groups.names.values()]
     room = FETCHES_OPEN_MAX - sum(fetch.in_flight for fetch in everything)
     for group_id, fetch in groups.logs.items():
@@ -113,6 +116,7 @@ def _take_page(step: Step, group_id: bytes, fetch: LogFetch, start: int, reply: 
         _give_up(step, group_id, GroupRefused(RefusalCode.NOT_AUTHENTIC, reason))
     elif group.membership.number >= min(reply.head, GROUP_LOG_MAX - 1):
         del step.memory.groups.logs[group_id]
+        _caught_up(group)
         if group.fetching:
             _completed(step, group)
     elif taken is Taken.APPLIED:
@@ -126,8 +130,16 @@ def _give_up(step: Step, group_id: bytes, error: GroupError) -> None:
     del step.memory.groups.logs[group_id]
     group_failed(step, group_id, error)
     group = step.groups.get(group_id)
-    if group is not None and group.fetching:
-        step.groups.forget(group_id)
+    if group is not None:
+        _caught_up(group)
+        if group.fetching:
+            step.groups.forget(group_id)
+
+
+def _caught_up(group: LoadedGroup) -> None:
+    """The relay has told all of the log that it tells."""
+    if group.behind:
+        group.behind, group.changed = False, True
 
 
 def _completed(step: Step, group: LoadedGroup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +39,7 @@ class GroupsMemory:
     waits: dict[bytes, float] = field(default_factory=dict)  # by operation id: not before, seconds since 1970
     asked: set[bytes] = field(default_factory=set)  # ids of operations that have asked for their subject's identity
     logs: dict[bytes, LogFetch] = field(default_factory=dict)  # by group id
+    left: deque[bytes] = field(default_factory=deque)  # ids of groups whose logs earlier connections did not get
     names: dict[str, LogFetch] = field(default_factory=dict)  # by name: groups whose id is not known
 
     replaying_since: float = 0.0  # seconds since 1970: when the present minute of replays began

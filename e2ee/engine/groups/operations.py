@@ -85,8 +85,7 @@ def take_up(step: Step) -> None:
     """Go on, on a new connection, with what the last one, or the last run, has left."""
     groups = step.memory.groups
     groups.operating = bool(step.unit.group_operations.all())
-    for group_id in (*step.groups.unfinished(), *logs_awaited(step)):
-        want_log(step, group_id)
+    groups.left.extend(dict.fromkeys((*step.groups.unfinished(), *logs_awaited(step))))
 
 
 def group_work_at(groups: GroupsMemory) -> Iterator[float]:
@@ -108,7 +107,7 @@ def pump_groups(step: Step) -> None:
         busy: set[bytes] = set()  # one entry of ours at a time: a second would be made on the same number
         for operation in operations:
             _advance(step, operation, busy)
-    if groups.logs or groups.names:
+    if groups.left or groups.logs or groups.names:
         pump_fetches(step)
 
 

@@ -65,6 +65,7 @@ class LoadedGroup:
     fork: Fork | None = None  # not decided about
     accepting: bool = False  # the fork is accepted: the relay's log is being compared with ours, from its start
     accepted: tuple[Fork, ...] = ()
+    behind: bool = False  # entries may have been missed with the mail of another life: the log is asked for once
     changed: bool = False
 
     @property
@@ -105,7 +106,8 @@ class Memberships:
 
 
 _fork = record(Fork, integer(COUNTER_MAX), octets(GROUP_ID_SIZE, GROUP_ID_SIZE))
-_STATE: Final = (octets(_STATE_SIZE_MAX), flag, optional(_fork), flag, items(_fork, _FORKS_MAX))
+_STATE: Final = (octets(_STATE_SIZE_MAX), flag, optional(_fork), flag, items(_fork, _FORKS_MAX), flag)
+_OLDEST_SIZE: Final = 5  # parts of the first release's form; what is missing behind them is False
 
 
 class GroupsInUse:
@@ -134,8 +136,17 @@ class GroupsInUse:
         return [
             stored.group_id
             for stored in self._unit.groups.all()
-            if (parts := _parts(stored.state)) and (parts[1] or parts[3])
+            if (parts := _parts(stored.state)) and (parts[1] or parts[3] or parts[5])
         ]
+
+    def fall_behind(self) -> None:
+        """Mail was lost, perhaps with entries: the rest of each log is asked for once, on this connection or later.
+
+        An entry that was lost may be told again by nobody: the group may be quiet.
+        """
+        for group in self.all():
+            if not group.membership.deleted:
+                group.behind = group.changed = True
 
     def add(self, group: LoadedGroup) -> None:
         """Take up a group that was not known."""
@@ -169,6 +180,7 @@ class GroupsInUse:
                     None if group.fork is None else _packed(group.fork),
                     group.accepting,
                     [_packed(one) for one in group.accepted],
+                    group.behind,
                 ]
             )
             version = 0 if group.stored is None else group.stored.version
@@ -178,20 +190,21 @@ class GroupsInUse:
 
     def _unpacked(self, stored: StoredGroup) -> LoadedGroup:
         try:
-            packed, fetching, fork, accepting, accepted = _parts(stored.state)
+            packed, fetching, fork, accepting, accepted, behind = _parts(stored.state)
             found = self._known.get(stored.group_id, stored.head)
             if found is None:
                 found = Membership.from_bytes(packed)
                 self._known.put(found)
         except MalformedFrame as cause:
             raise StoreCorrupt("the state of a group is damaged") from cause
-        return LoadedGroup(found, stored, fetching, fork, accepting, tuple(accepted))
+        return LoadedGroup(found, stored, fetching, fork, accepting, tuple(accepted), behind)
 
 
 def _parts(state: bytes) -> list[Any]:
     form, *parts = decode_array(state) or [None]
-    if form != _FORM or len(parts) < len(_STATE):
+    if form != _FORM or len(parts) < _OLDEST_SIZE:
         raise MalformedFrame("a group in another form")
+    parts += [False] * (len(_STATE) - len(parts))
     return [read(part) for read, part in zip(_STATE, parts, strict=False)]
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from e2ee.codec import decode_array, encode_array
+from e2ee.engine.groups import fetching
 from e2ee.errors import RefusalCode
-from e2ee.events import HistoryGap
-from e2ee.frames import GroupSubmitted, SubmitGroup
+from e2ee.events import GroupMemberLeft, HistoryGap
+from e2ee.frames import GetGroupLog, GroupSubmitted, SubmitGroup
 from tests.support.group_world import Team, texts
 
 if TYPE_CHECKING:
+    from e2ee.frames import ClientFrame, RelayFrame
     from tests.support.engines import Device, World
+    from tests.support.post_office import DeviceName
 
 
 def keys(device: Device, team: Team) -> bytes | None:
@@ -77,3 +82,95 @@ def test_a_number_of_a_group_message_that_stood_for_something_else_is_a_rollback
     assert len(alice.of(HistoryGap)) == 1
     assert keys(alice, team) not in (None, before)
     assert texts(bob) == ["first", "refused"]
+
+
+def lose_an_entry(world: World, team: Team, alice: Device, leaver: Device) -> None:
+    """Put Alice's store back to before somebody left, which her other life has acknowledged. She is not online."""
+    backup = alice.back_up()
+    alice.send("bob", "a later number")
+    team.leave(leaver)
+    world.settle()
+    alice.put_back(backup)
+
+
+def asked_for_logs(world: World, device: Device) -> list[GetGroupLog]:
+    """Let the world come to rest, and collect what a device asks for meanwhile."""
+    asked: list[GetGroupLog] = []
+    handle = world.relay.handle
+
+    def noting(sender: DeviceName, frame: ClientFrame) -> RelayFrame | None:
+        if isinstance(frame, GetGroupLog) and sender == device.name:
+            asked.append(frame)
+        return handle(sender, frame)
+
+    world.relay.handle = noting  # type: ignore[method-assign]
+    world.settle()
+    world.relay.handle = handle  # type: ignore[method-assign]
+    return asked
+
+
+def test_a_quiet_restored_device_asks_once_for_the_rest_of_each_log(
+    world: World, team: Team, alice: Device, bob: Device, carol: Device
+) -> None:
+    other = Team(world, bob, alice, name="other")
+    world.settle()
+    lose_an_entry(world, team, alice, carol)
+    assert team.seen_by(alice) != team.state
+    alice.connect()
+    asked = asked_for_logs(world, alice)
+    assert sorted(one.group_id or b"" for one in asked) == sorted((team.group_id, other.group_id))
+    assert team.seen_by(alice) == team.state
+    assert [event.user for event in alice.of(GroupMemberLeft)] == ["carol"]
+    alice.restart()
+    alice.connect()
+    assert asked_for_logs(world, alice) == []
+
+
+def test_a_crash_before_the_log_has_come_does_not_lose_the_wish_for_it(
+    world: World, team: Team, alice: Device, carol: Device
+) -> None:
+    lose_an_entry(world, team, alice, carol)
+    alice.connect()
+    for _ in range(3):
+        alice.restart()
+        alice.connect()
+        assert team.seen_by(alice) != team.state
+    world.settle()
+    assert team.seen_by(alice) == team.state
+
+
+def test_logs_that_are_taken_up_are_asked_for_a_few_at_a_time_and_all_in_the_end(
+    world: World, team: Team, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "TAKEN_UP_MAX", 1)
+    for name in ("two", "three"):
+        Team(world, bob, alice, name=name)
+    world.settle()
+    lose_an_entry(world, team, alice, carol)
+    alice.connect()
+    assert len([one for one in alice.outgoing if isinstance(one, GetGroupLog)]) == 1
+    assert len(asked_for_logs(world, alice)) == 3
+    assert team.seen_by(alice) == team.state
+
+
+def test_a_group_that_is_gone_at_the_relay_is_asked_for_once(
+    world: World, team: Team, alice: Device, carol: Device
+) -> None:
+    lose_an_entry(world, team, alice, carol)
+    before = team.seen_by(alice)
+    stored = world.relay.groups.stored.pop(team.group_id)
+    alice.connect()
+    assert len(asked_for_logs(world, alice)) == 1
+    assert team.seen_by(alice) == before
+    alice.restart()
+    alice.connect()
+    assert asked_for_logs(world, alice) == []
+    world.relay.groups.stored[team.group_id] = stored
+
+
+def test_a_group_that_the_first_release_stored_is_read(team: Team, alice: Device) -> None:
+    with alice.store.begin() as unit:
+        (stored,) = unit.groups.all()
+        unit.groups.save(replace(stored, state=encode_array(decode_array(stored.state)[:6])))
+    alice.restart()
+    assert team.seen_by(alice) == team.state
