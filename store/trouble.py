@@ -68,6 +68,11 @@ _OLDEST_FROM_DEVICE: Final = Statement(
 _OLDEST: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending ORDER BY number LIMIT ?")  # noqa: S608
 _OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked_at < ? ORDER BY number")  # noqa: S608
 _ASKED: Final = Statement("pending", "UPDATE pending SET requests = requests + 1 WHERE number = ?")
+_NOT_ASKED: Final = Statement(
+    "pending",
+    "UPDATE pending SET requests = requests - 1 "
+    "WHERE user_id = ? AND device_id = ? AND waits_for IS NULL AND requests > 0",
+)
 _DEVICES: Final = Statement(
     "pending",
     "SELECT user_id, device_id, MIN(requests) FROM pending WHERE waits_for IS NULL GROUP BY user_id, device_id "
@@ -146,6 +151,10 @@ class Pending:
         """Count that messages were asked for, in the transaction that makes the request."""
         for message in messages:
             self._work.change(_ASKED, (message.number,))
+
+    def not_asked(self, user_id: str, device_id: int) -> int:
+        """The last request to a device has reached nobody: count it no more; return how many messages it is of."""
+        return self._work.change(_NOT_ASKED, (user_id, device_id))
 
     def take_out(self, message: PendingMessage) -> PendingMessage:
         """Delete a message that has opened or is lost; return it."""

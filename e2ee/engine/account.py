@@ -13,9 +13,9 @@ from ratchet.labels import SIGN_LOGIN
 from ratchet.limits import REGISTRATION_ID_MAX
 
 from .groups.members import tell_seats_lost
-from .lanes import ROWS_MAX
 from .memory import NewIdentity
-from .step import QUEUED, SUBMITTED, user_of
+from .step import QUEUED, ROWS_MAX, SUBMITTED, user_of
+from .unasked import undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,9 @@ def take_identity(step: Step) -> None:
     for lane in step.unit.envelopes.lanes():
         if user_of(lane) is None:
             continue
-        for row in step.unit.envelopes.in_lane(lane, limit=ROWS_MAX):
+        rows = step.unit.envelopes.in_lane(lane, limit=ROWS_MAX)
+        undelivered(step, rows)
+        for row in rows:
             step.unit.envelopes.delete(row.envelope_id)
         for message in step.unit.outgoing.next_in(lane, SUBMITTED, limit=ROWS_MAX):
             step.unit.outgoing.set_state(message.message_id, QUEUED)

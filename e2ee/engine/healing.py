@@ -108,7 +108,7 @@ def _see_to(step: Step, device: DeviceName) -> None:
         healing.parked.discard(device)
         return
     session = step.sessions.get(*device)
-    works = device in healing.opens and session is not None and session.can_encrypt
+    works = device in healing.opens and session is not None and session.can_encrypt and device not in healing.unasked
     fresh = [row for row in rows if row.requests == 0]
     if works and fresh and session is not None:
         # On their way while the session was renewed: no new ratchet is needed, and no pause of a heal.
@@ -129,7 +129,7 @@ def _see_to(step: Step, device: DeviceName) -> None:
     if works and session is not None:
         _count(step, device, stranger=_is_stranger(step, device))
         _ask(step, device, session, rows)
-    elif fresh:
+    elif fresh or device in healing.unasked:
         request_id = step.entropy(REQUEST_ID_SIZE)
         healing.asking[request_id] = device
         step.requests.append(GetBundles(0, 0, request_id, (WantedDevices(device[0], (device[1],)),)))
@@ -219,6 +219,7 @@ def _ask(step: Step, device: DeviceName, session: Session, rows: list[PendingMes
     step.unit.pending.asked(rows)
     healing = step.memory.healing
     healing.asked_at[device] = step.now
+    healing.unasked.discard(device)
     healing.wanted.pop(device, None)
 
 

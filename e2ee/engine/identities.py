@@ -30,6 +30,7 @@ from ratchet import safety_number
 from store import Heal
 
 from .step import QUEUED, SUBMITTED, Step, lane_of
+from .unasked import drop_envelopes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -176,7 +177,7 @@ def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
         lane.replan()
     for device in step.unit.devices.of(user_id):
         step.unit.devices.delete(user_id, device.device_id)
-        step.unit.envelopes.delete_for(user_id, device.device_id)
+        drop_envelopes(step, user_id, device.device_id)
     for message in step.unit.outgoing.next_in(lane_of(user_id), SUBMITTED, limit=_SUBMITTED_MAX):
         if not step.unit.envelopes.of_message(message.message_id):
             step.unit.outgoing.set_state(message.message_id, QUEUED)

@@ -14,7 +14,7 @@ from e2ee.diagnostics import Reason
 from e2ee.events import DeliveryState
 from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
 from e2ee.ids import ENVELOPE_ID_SIZE
-from e2ee.limits import DEVICES_PER_USER_MAX, ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
+from e2ee.limits import ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
 from ratchet import NoActiveSession
 from store import Envelope, OutgoingMessage
 
@@ -22,17 +22,16 @@ from .groups.distribution import failed as key_failed
 from .groups.distribution import refusal_to_give
 from .peers import targets
 from .relay_loss import is_for
-from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
+from .step import QUEUED, ROWS_MAX, SENT, SUBMITTED, Step, lane_of
 
 if TYPE_CHECKING:
     from .memory import Lane
     from .peers import Target
 
-__all__ = ["ROWS_MAX", "fail", "pump", "submissions"]
+__all__ = ["fail", "pump", "submissions"]
 
 FRAME_ROOM: Final = FRAME_SIZE_MAX - 8 * 1024  # bytes for envelopes in one Submit: the rest is names and numbers
 ENVELOPE_OVERHEAD: Final = 4 * 1024  # bytes at most around a content: handshake, post-quantum chunk, header, ids
-ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of one lane; no frame makes more
 
 
 def pump(step: Step, user_id: str) -> None:

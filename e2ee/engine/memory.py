@@ -100,6 +100,7 @@ class Healing:
     opens: set[DeviceName] = field(default_factory=set)  # of which a message opened after the last that was parked
     unproven: dict[DeviceName, float] = field(default_factory=dict)  # healed then, and nothing has opened since
     asked_at: dict[DeviceName, float] = field(default_factory=dict)  # when a retry request went last
+    unasked: set[DeviceName] = field(default_factory=set)  # whose last request has reached nobody
     paused: set[DeviceName] = field(default_factory=set)  # whose pause was told
 
     def due_at(self) -> float | None:

@@ -16,6 +16,7 @@ from .memory import REPAIRS_MAX
 from .relay_loss import confirmed
 from .rollback import recover
 from .step import QUEUED, SENT, SUBMITTED, Step, lane_of
+from .unasked import drop_envelopes, undelivered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,8 @@ def _stored(step: Step, submission: Submission, outcomes: Sequence[Outcome], row
         results.append(outcome)
         made.append((row, outcome))
         step.unit.envelopes.delete(row.envelope_id)
+        if outcome in (Outcome.FULL, Outcome.GONE):
+            undelivered(step, [row])
         state = SENT if outcome in (Outcome.STORED, Outcome.DUPLICATE) else outcome.name.lower()
         if not row.alone:
             step.unit.recipients.put(row.message_id, row.user_id, row.device_id, row.identity_key, state)
@@ -139,14 +142,14 @@ def _devices_changed(step: Step, user_id: str, change: DeviceChange) -> None:
     """Take the relay's list: a hint, until each device has shown its bundle."""
     for device_id in change.extra:
         step.unit.devices.delete(user_id, device_id)
-        step.unit.envelopes.delete_for(user_id, device_id)
+        drop_envelopes(step, user_id, device_id)
     for device in change.missing:
         if user_id == step.user_id and device.device_id == step.account.device_id:
             continue
         # What was made for an earlier registration of the device cannot be opened by this one. What was made for this
         # one goes as it is: a submission for one device alone leaves out the others as long as nobody has told us of
         # them, and what asks another of them for a message must not go with that.
-        step.unit.envelopes.delete_for_others(user_id, device.device_id, device.registration_id)
+        drop_envelopes(step, user_id, device.device_id, but_for=device.registration_id)
         step.unit.devices.put(user_id, device.device_id, device.registration_id)
     for message in step.unit.outgoing.next_in(lane_of(user_id), SUBMITTED, limit=_SUBMITTED_MAX):
         if not step.unit.envelopes.of_message(message.message_id):

@@ -14,7 +14,8 @@ from e2ee.errors import StoreRolledBack
 from e2ee.events import Disconnected, HistoryGap
 from store import Heal
 
-from .step import QUEUED, SUBMITTED
+from .step import QUEUED, ROWS_MAX, SUBMITTED
+from .unasked import undelivered
 
 if TYPE_CHECKING:
     from e2ee.frames import Welcome
@@ -91,6 +92,8 @@ def _above(ours: int, told: int) -> int:
 def _seal_anew(step: Step) -> None:
     """Delete every envelope, and queue what was in them: the keys that sealed them may have sealed something else."""
     unit = step.unit
+    for lane in unit.envelopes.lanes():
+        undelivered(step, unit.envelopes.in_lane(lane, limit=ROWS_MAX))
     unit.envelopes.delete_all()
     for lane in unit.outgoing.lanes(SUBMITTED):
         while messages := unit.outgoing.next_in(lane, SUBMITTED, limit=_PAGE):

@@ -18,6 +18,7 @@ from e2ee.events import (
     pack_event,
 )
 from e2ee.ids import MESSAGE_ID_SIZE, GroupId, MessageId, UserId, service_id
+from e2ee.limits import DEVICES_PER_USER_MAX, ENVELOPES_PER_FRAME_MAX
 from e2ee.options import ClientOptions, InboxMode
 from e2ee.trust import Policies
 from ratchet import Address
@@ -35,7 +36,18 @@ if TYPE_CHECKING:
 
     from .memory import DeviceName, Memory
 
-__all__ = ["DELIVERED", "QUEUED", "SENT", "SUBMITTED", "Output", "Step", "conversation_with", "lane_of", "user_of"]
+__all__ = [
+    "DELIVERED",
+    "QUEUED",
+    "ROWS_MAX",
+    "SENT",
+    "SUBMITTED",
+    "Output",
+    "Step",
+    "conversation_with",
+    "lane_of",
+    "user_of",
+]
 
 # States of a message in the outbox, as stored.
 QUEUED: Final = "queued"  # nothing has been encrypted; with a reason: it is held
@@ -46,6 +58,7 @@ DELIVERED: Final = "delivered"  # a device has it; kept here a while, so that a 
 _LANE: Final = "user:"
 _NOT_WORTH_STOPPING: Final = (MessageState, MessageLost, MessageHealed)
 RETIRED_AT_ONCE: Final = 64  # sessions in memory at a time, of as many as there are
+ROWS_MAX: Final = ENVELOPES_PER_FRAME_MAX * DEVICES_PER_USER_MAX  # envelopes of one lane; no frame makes more
 HELD_AT_ONCE_MAX: Final = 64  # messages of a lane whose waiting is told: those that would go next
 
 

@@ -73,6 +73,8 @@ def test_parked_envelopes_count_how_often_they_were_asked_for(store: ClientStore
         assert [one.requests for one in unit.pending.from_device("bob", 1)] == [2, 0]
         assert unit.pending.devices() == [("bob", 1, 0)]
         assert unit.pending.count() == 3
+        assert unit.pending.not_asked("bob", 1) == 1
+        assert [one.requests for one in unit.pending.from_device("bob", 1)] == [1, 0]
 
 
 def test_heals_that_nothing_has_opened_since_are_found_and_old_rows_are_forgotten(
