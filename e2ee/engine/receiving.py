@@ -136,6 +136,9 @@ def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
     except MessageKeyGone:
         return Ending.DUPLICATE
     except GroupWaits as cause:
+        if cause.name in step.memory.groups.passed_over:
+            _ask_for_the_message(step, delivery)
+            return Ending.PENDING
         return park(step, delivery, cause.reason, cause.name)
     except tuple(_REFUSED_IN_GROUPS) as cause:
         return refuse(step, delivery, _REFUSED_IN_GROUPS[type(cause)])
@@ -187,16 +190,19 @@ def reopen_moved(step: Step) -> None:
 
 
 def _reopen(step: Step, message: PendingMessage) -> None:
-    step.unit.pending.take_out(message)
-    kind = EnvelopeKind(message.kind)
-    parts = (message.user_id, message.device_id, message.envelope_id, kind, message.ciphertext)
-    delivery = Delivery(0, *parts, 0)
-    if open_delivery(step, delivery) is Ending.DUPLICATE and kind is EnvelopeKind.SENDER_KEY:
+    delivery = _delivered(step.unit.pending.take_out(message))
+    if open_delivery(step, delivery) is Ending.DUPLICATE and delivery.kind is EnvelopeKind.SENDER_KEY:
         _ask_for_the_message(step, delivery)
 
 
+def _delivered(message: PendingMessage) -> Delivery:
+    """What was parked, as it was delivered."""
+    parts = (message.user_id, message.device_id, message.envelope_id, EnvelopeKind(message.kind), message.ciphertext)
+    return Delivery(0, *parts, 0)
+
+
 def _ask_for_the_message(step: Step, delivery: Delivery) -> None:
-    """The key came, from a later position: only the message itself can be asked for, on the session that brought it."""
+    """A later key came: only the message itself can be asked for, on the session that brought the key."""
     device = (delivery.sender_user_id, delivery.sender_device_id)
     if seen_envelope(*device, delivery.envelope_id) in step.seen:
         return
@@ -325,11 +331,15 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
 
 def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:
     try:
-        names = take_key(step, content)
+        taken = take_key(step, content)
     except MalformedFrame:
         return refuse(step, delivery, Reason.CONTENT_MISMATCH)
-    for name in names:
+    for name in taken.opens:
         _reopen_waiting(step, name)
+    for name in taken.passed_over:
+        step.memory.groups.pass_over(name)
+        for message in step.unit.pending.waiting_for(name):
+            _ask_for_the_message(step, _delivered(step.unit.pending.take_out(message)))
     return Ending.OPENED
 
 

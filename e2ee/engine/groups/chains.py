@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from e2ee.content import ContentKind
@@ -13,7 +14,6 @@ from e2ee.limits import GROUP_ID_SIZE
 from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
 
-from .keys import current_key
 from .lane import group_lane, lane_to
 from .old_chains import older_ended
 from .state import membership
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from e2ee.groups import Membership
 
 __all__ = [
+    "TakenKey",
     "arrived",
     "ask_for",
     "identity_of",
@@ -43,13 +44,17 @@ REQUESTS_USERS_MAX: Final = 1_000  # members asked within it: a whole group, aft
 ANSWER_INTERVAL_S: Final = 60.0  # seconds between two answers to one device
 _LOG: Final = b"log:"
 _MEMBER: Final = b"member:"
+_CHAIN_SIZE: Final = 20  # bytes of a distribution id and a chain id
 DISTRIBUTIONS_PER_DEVICE_MAX: Final = 4  # distribution ids of one device in one group: one, and what it lost
 
 
 def key_name(group_id: bytes, user_id: str, device_id: int, distribution_id: UUID, chain_id: int) -> bytes:
     """What a message that waits for a chain waits for."""
-    where = device_id.to_bytes(1, "big") + distribution_id.bytes + chain_id.to_bytes(4, "big")
-    return b"chain:" + group_id + where + user_id.encode()
+    return _of_device(group_id, device_id) + distribution_id.bytes + chain_id.to_bytes(4, "big") + user_id.encode()
+
+
+def _of_device(group_id: bytes, device_id: int) -> bytes:
+    return b"chain:" + group_id + device_id.to_bytes(1, "big")
 
 
 def log_name(group_id: bytes) -> bytes:
@@ -99,11 +104,16 @@ def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: i
     step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
 
 
-def take_key(step: Step, content: Content) -> tuple[bytes, ...]:
-    """Take a chain that a member has given us; return what its messages wait for. Nothing: it is of no use.
+@dataclass(frozen=True, slots=True)
+class TakenKey:
+    """A chain that was given, by what messages wait for."""
 
-    Raises MalformedFrame.
-    """
+    opens: tuple[bytes, ...] = ()
+    passed_over: tuple[bytes, ...] = ()  # other chains of its device, which it has erased: they do not come any more
+
+
+def take_key(step: Step, content: Content) -> TakenKey:
+    """Take a chain that a member has given us, if it is of use. Raises MalformedFrame."""
     body = decode_sender_key(content.body)
     sender, device = content.sender_user_id, content.sender_device_id
     try:
@@ -111,9 +121,9 @@ def take_key(step: Step, content: Content) -> tuple[bytes, ...]:
     except (MalformedMessage, UnsupportedVersion) as cause:
         raise MalformedFrame("not a distribution message") from cause
     if _group_of_member(step, body.group_id, sender) is None:
-        return ()  # of a stranger to the group; a member whom we learn of later is asked for it then
+        return TakenKey()  # of a stranger to the group; a member whom we learn of later is asked for it then
     if step.unit.erased_chains.contains(sender, device, message.distribution_id, message.chain_id):
-        return ()
+        return TakenKey()
     loaded = step.unit.sender_keys.load_peer(sender, device, message.distribution_id)
     if loaded is None:
         _make_room(step, body.group_id, sender, device)
@@ -132,7 +142,10 @@ def take_key(step: Step, content: Content) -> tuple[bytes, ...]:
             older_ended(step, loaded, message.chain_id)
     due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
     name = key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
-    return (name, member_name(body.group_id, sender))
+    step.memory.groups.passed_over.discard(name)
+    start = _of_device(body.group_id, device)
+    waited_for = [one for one in step.unit.pending.names(start) if one[len(start) + _CHAIN_SIZE :] == sender.encode()]
+    return TakenKey((name, member_name(body.group_id, sender)), tuple(one for one in waited_for if one != name))
 
 
 def _make_room(step: Step, group_id: bytes, user_id: str, device_id: int) -> None:
@@ -159,16 +172,17 @@ def _group_of_member(step: Step, group_id: bytes, user_id: str) -> Membership | 
 
 
 def take_key_request(step: Step, content: Content) -> None:
-    """Let a member have our chain as it stands then, if it is the one asked for. Raises MalformedFrame.
+    """Let a member have the chain in use, whichever it asks for: the others are erased. Raises MalformedFrame.
 
-    What was sent before that position the key does not open: the asking device then asks for the messages.
+    What the key does not open, because it was sent before that position or on an older chain, the asking device then
+    asks for by itself: so it gets the messages, or learns that they are gone.
     """
     request = decode_key_request(content.body)
     if request.device_id != step.account.device_id:
         return
     sender = content.sender_user_id
-    group, loaded = _group_of_member(step, request.group_id, sender), current_key(step, request.group_id)
-    if group is None or loaded is None or loaded.key.chain_id != request.chain_id:
+    group = _group_of_member(step, request.group_id, sender)
+    if group is None or group.deleted or not group.is_member(step.user_id, step.account.identity.public_key):
         return
     who = (request.group_id, sender, content.sender_device_id)
     answered = step.memory.key_answers.get(who)

@@ -15,6 +15,9 @@ REPLAY_WINDOW_S: Final = 60.0  # seconds
 REPLAYED_IN_WINDOW_MAX: Final = 100_000
 
 
+PASSED_OVER_MAX: Final = 1_000  # names of chains; beyond that all are forgotten, and asked for again
+
+
 @dataclass(slots=True)
 class LogFetch:
     """A group's log, or the rest of it, that is wanted from the relay."""
@@ -41,6 +44,7 @@ class GroupsMemory:
     logs: dict[bytes, LogFetch] = field(default_factory=dict)  # by group id
     left: deque[bytes] = field(default_factory=deque)  # ids of groups whose logs earlier connections did not get
     names: dict[str, LogFetch] = field(default_factory=dict)  # by name: groups whose id is not known
+    passed_over: set[bytes] = field(default_factory=set)  # names of chains that their devices have erased
 
     replaying_since: float = 0.0  # seconds since 1970: when the present minute of replays began
     replayed: int = 0  # entries in it
@@ -53,6 +57,12 @@ class GroupsMemory:
             return False
         self.replayed += entries
         return True
+
+    def pass_over(self, name: bytes) -> None:
+        """Note that a chain does not come any more."""
+        if len(self.passed_over) >= PASSED_OVER_MAX:
+            self.passed_over.clear()
+        self.passed_over.add(name)
 
     def want(self, group_id: bytes) -> None:
         """Note that a log is wanted."""

@@ -129,10 +129,12 @@ def _answer_requests(step: Step, lane: GroupLane, group: Membership) -> None:
     Only now: whatever is of an earlier position has been stored at the relay, and so comes before the key. There it
     waits, and is asked for when the key does not open it. After the key it would look like a duplicate.
     """
-    loaded = current_key(step, group.group_id)
+    if not lane.requested:
+        return
+    # One that was given up is of no use to anybody: a new one tells that it does not come.
+    loaded = current_key(step, group.group_id) or own_key(step, group.group_id)
     for user_id in lane.requested:
-        if loaded is not None:
-            give(step, lane, group, loaded, user_id)
+        give(step, lane, group, loaded, user_id)
     lane.requested.clear()
 
 

@@ -38,13 +38,13 @@ def test_chains_that_a_relay_makes_up_are_asked_for_so_often_and_no_more(world: 
     team.send(alice, "the chain that there is")
     world.settle()
     before = requests(world, bob, "alice")
-    for first in (1_000, 2_000, 3_000):
+    for first in (1_001, 2_001, 3_001):  # of devices that Alice has not got
         bob.push(made_up(team, "alice", 60, first=first))
         world.settle()
     assert 0 < requests(world, bob, "alice") - before <= REQUESTS_PER_USER_MAX
     assert len(bob.engine._memory.key_requests) == 1
     world.clock.now += REQUEST_INTERVAL_S
     before = requests(world, bob, "alice")
-    bob.push(made_up(team, "alice", 1, first=4_000))
+    bob.push(made_up(team, "alice", 1, first=4_001))
     world.settle()
     assert requests(world, bob, "alice") == before + 1

@@ -101,6 +101,7 @@ def test_r5_8_a_chain_is_asked_for_once_in_ten_minutes(world: World, team: Team,
     world.settle()
     world.clock.now += 10
     world.settle()  # receipts and confirmations are on their way
+    alice.lose_connection()  # she answers nothing
     state, key = team.state, OwnSenderKey.create(uuid4())
     where = Destination(None, team.group_id, state.epoch, state.number, state.hash)
 

@@ -1,0 +1,80 @@
+"""A device that has lost a chain, erased since by its owner, gets the messages, or learns that they are gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2ee.diagnostics import Reason
+from e2ee.engine.rollback import recover
+from e2ee.events import MessageLost
+from e2ee.frames import Deliver
+from tests.support.group_world import Team, texts
+
+if TYPE_CHECKING:
+    from e2ee.ids import MessageId
+    from tests.support.engines import Device, World
+
+
+@pytest.fixture
+def old(world: World, team: Team, alice: Device, bob: Device, carol: Device) -> MessageId:
+    """A message on a chain that Bob has lost while he was away, and Alice has replaced since Carol left."""
+    team.send(alice, "first")
+    world.settle()
+    bob.lose_connection()
+    message_id = team.send(alice, "old")
+    world.settle()
+    team.leave(carol)
+    world.settle()
+    bob.do(lambda step: step.unit.sender_keys.delete_of_user("alice"))
+    return message_id
+
+
+@pytest.mark.usefixtures("old")
+def test_what_was_sent_on_a_chain_that_is_erased_is_sent_again(
+    world: World, team: Team, alice: Device, bob: Device
+) -> None:
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["first", "old"]
+    team.send(alice, "new")
+    world.settle()
+    assert texts(bob) == ["first", "old", "new"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def test_what_its_sender_keeps_no_more_is_lost_at_once(
+    world: World, alice: Device, bob: Device, old: MessageId
+) -> None:
+    alice.do(lambda step: step.unit.outgoing.take_out(bytes.fromhex(old)))
+    bob.connect()
+    world.settle()
+    assert [one.why for one in bob.of(MessageLost)] == [Reason.NOT_KEPT]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+@pytest.mark.usefixtures("old")
+def test_a_member_that_has_no_chain_at_all_any_more_answers_too(world: World, alice: Device, bob: Device) -> None:
+    alice.do(lambda step: recover(step, None))
+    world.settle()
+    bob.connect()
+    for _ in range(3):
+        world.settle()
+        world.clock.now += 60
+    assert texts(bob) == ["first", "old"]
+
+
+@pytest.mark.usefixtures("old")
+def test_what_comes_later_on_a_chain_that_does_not_come_is_asked_for_at_once(
+    world: World, team: Team, bob: Device
+) -> None:
+    (mail,) = [one for one in world.relay.boxes["bob", 1].mail if one.body[:32] == team.group_id]
+    bob.connect()
+    world.settle()
+    bob.push(Deliver((replace(mail, number=mail.number + 100, envelope_id=bytes(16)),)))
+    world.settle()
+    # Nothing of this id was ever sent: the relay made it up, and nobody waits for it.
+    assert [one.why for one in bob.of(MessageLost)] == [Reason.NOT_KNOWN]
+    assert bob.engine.report().waiting_to_be_opened == 0
