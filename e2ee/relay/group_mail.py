@@ -59,7 +59,7 @@ def refuse_group_submit(
 
 def tell_devices(connection: Connection, session: Session, frame: GetGroupDevices, plan: Plan, unit: RelayUnit) -> None:
     """Tell a member the devices that its messages go to."""
-    head, others = _others(session, frame.group_id, unit)
+    head, others, _ = _others(session, frame.group_id, unit)
     if head is None:
         plan.reply(connection, GroupDevices(frame.request, RefusalCode.UNKNOWN_GROUP, 0, 0, ()))
         return
@@ -72,7 +72,7 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
         plan.reply(connection, refuse_group_submit(frame.request, RefusalCode.NOT_REGISTERED))
         return
     unit.exclusive()  # no entry slips between the look at the epoch and the commit
-    head, others = _others(session, frame.group_id, unit)
+    head, others, unlisted = _others(session, frame.group_id, unit)
     known = known_numbers(connection, session, [one.number for one in frame.messages], unit)
     if head is None:
         refusal = _refuse_outsider(session, frame, unit)
@@ -83,7 +83,7 @@ def submit_group(connection: Connection, session: Session, frame: SubmitGroup, p
         refusal = refuse_group_submit(frame.request, RefusalCode.DEVICES_CHANGED, members=members)
     else:
         mail.store(plan, unit)  # keys that this batch has for members are ahead of the messages
-        plan.reply(connection, _fan_out(connection, session, frame, others, known, plan, unit))
+        plan.reply(connection, _fan_out(connection, session, frame, others, unlisted, known, plan, unit))
         return
     plan.reply(connection, _with_repeated(refusal, session, frame, known, plan))
 
@@ -110,14 +110,14 @@ def _refuse_outsider(session: Session, frame: SubmitGroup, unit: RelayUnit) -> G
     return refuse_group_submit(frame.request, RefusalCode.GROUP_CHANGED, entries=entries)
 
 
-def _others(session: Session, group_id: bytes, unit: RelayUnit) -> tuple[GroupHead | None, list[Device]]:
-    """The group and its devices but this one; no group unless this is a device of a member."""
+def _others(session: Session, group_id: bytes, unit: RelayUnit) -> tuple[GroupHead | None, list[Device], list[Device]]:
+    """The group, its listed devices but this one, and those not listed; no group unless this is a member's device."""
     head = unit.groups.head(group_id)
     if head is None or head.kind == DELETED:
-        return None, []
-    devices = unit.groups.devices(group_id)
-    others = [device for device in devices if device.key != session.device.key]
-    return (head, others) if len(others) < len(devices) else (None, [])
+        return None, [], []
+    listed, unlisted = unit.groups.devices(group_id)
+    others = [device for device in listed if device.key != session.device.key]
+    return (head, others, unlisted) if len(others) < len(listed) else (None, [], [])
 
 
 def _fan_out(
@@ -125,11 +125,14 @@ def _fan_out(
     session: Session,
     frame: SubmitGroup,
     others: Sequence[Device],
+    unlisted: Sequence[Device],
     known: dict[int, bytes],
     plan: Plan,
     unit: RelayUnit,
 ) -> GroupSubmitted:
-    keys = [device.key for device in others]
+    # A device that has registered and not yet uploaded finds the message, and asks for its key: else it would be lost
+    # to it, and nobody would know.
+    keys = [device.key for device in (*others, *unlisted)]
     missed: list[GroupMiss] = []
     for position, message in enumerate(frame.messages):
         wait_ms = plan.fan_out(connection, len(keys))
@@ -147,7 +150,8 @@ def _fan_out(
         )
         plan.count_all(outcomes, keys)
         if outcomes.count(Outcome.STORED) + outcomes.count(Outcome.DUPLICATE) < len(outcomes):
-            missed += _missed(position, others, outcomes)
+            # Of the devices that are not listed the sender knows nothing, and there is nothing that it could do.
+            missed += _missed(position, others, outcomes[: len(others)])
             del missed[GROUP_DEVICES_MAX:]
     return GroupSubmitted(frame.request, len(frame.messages), tuple(missed), None, (), (), None)
 

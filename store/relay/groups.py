@@ -74,10 +74,10 @@ _SEATED: Final = (
     "JOIN devices d ON d.user_key = u.user_key WHERE s.group_id = ?"
 )
 _SEATED_DEVICES: Final = Statement("group_seats", f"{_DEVICE}, s.role {_SEATED}")
-_LISTED_DEVICES: Final = Statement(
+_MEMBERS_DEVICES: Final = Statement(
     "group_seats",
-    f"{_DEVICE} {_SEATED} AND s.role < {limits.INVITED} "
-    "AND EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) ORDER BY u.user_id, d.device_id",
+    f"{_DEVICE}, EXISTS (SELECT 1 FROM bundles b WHERE b.device_key = d.device_key) {_SEATED} "
+    f"AND s.role < {limits.INVITED} ORDER BY u.user_id, d.device_id",
 )
 _LEAVE: Final = (
     "INSERT INTO group_leavers (group_id, user_id, identity_key, number) "
@@ -254,12 +254,19 @@ class Groups:
         """Of the *count_max* newest entries those stored after *since*, and when each was; the newest first."""
         return [(row[0], row[1]) for row in self._transaction.rows(_RECENT, group_id, count_max, since)]
 
-    def devices(self, group_id: bytes) -> list[Device]:
-        """The devices that a message to the group goes to: all of the members' that have uploaded prekeys.
+    def devices(self, group_id: bytes) -> tuple[list[Device], list[Device]]:
+        """The devices that a message to the group goes to: those listed, which have uploaded prekeys, and the others.
 
-        In order of user and device id: what the digest of an upload is compared with.
+        Each in order of user and device id. The digest of a message is compared with the first ones: nobody knows
+        the others yet.
         """
-        return [Device(*row) for row in self._transaction.rows(_LISTED_DEVICES, group_id)]
+        listed: list[Device] = []
+        unlisted: list[Device] = []
+        for key, user_key, user_id, device_id, registration_id, is_listed in self._transaction.rows(
+            _MEMBERS_DEVICES, group_id
+        ):
+            (listed if is_listed else unlisted).append(Device(key, user_key, user_id, device_id, registration_id))
+        return listed, unlisted
 
     def of_user(self, user_id: str) -> list[bytes]:
         """The ids of the groups in which a user has a seat."""

@@ -109,6 +109,17 @@ class PostGroups:
                 found.append(MemberDevices(user_id, tuple(devices)))
         return tuple(found)
 
+    def unlisted(self, group: StoredGroup) -> list[DeviceName]:
+        """Members' devices that have not uploaded prekeys: a message goes to them too."""
+        seats = group.state.members
+        return [
+            name
+            for name, box in sorted(self._office.boxes.items())
+            if not box.listed
+            and name[0] in seats
+            and self._office.identities.get(name[0]) == seats[UserId(name[0])].identity_key
+        ]
+
     # Below.
 
     def _key(self, name: DeviceName) -> bytes:
@@ -217,6 +228,11 @@ class PostGroups:
         members = self.members(sender, group)
         if frame.digest is not None and frame.digest != device_digest(members):
             return GroupSubmitted(0, 0, (), RefusalCode.DEVICES_CHANGED, (), members, None)
+        return self._fan_out(sender, frame, group, members)
+
+    def _fan_out(
+        self, sender: DeviceName, frame: SubmitGroup, group: StoredGroup, members: tuple[MemberDevices, ...]
+    ) -> GroupSubmitted:
         missed: list[GroupMiss] = []
         for position, message in enumerate(frame.messages):
             if not self._office.is_first_use(sender, message.number, frozenset([message.envelope_id])):
@@ -228,6 +244,8 @@ class PostGroups:
                     outcome = self._office.put(sender, recipient, message.envelope_id, EnvelopeKind.SENDER_KEY, body)
                     if outcome is Outcome.FULL:
                         missed.append(GroupMiss(position, *recipient, outcome))
+            for recipient in self.unlisted(group):
+                self._office.put(sender, recipient, message.envelope_id, EnvelopeKind.SENDER_KEY, body)
         return GroupSubmitted(0, len(frame.messages), tuple(missed), None, (), (), None)
 
     def _refuse_outsider(self, sender: DeviceName, frame: SubmitGroup) -> GroupSubmitted:

@@ -126,6 +126,25 @@ def test_a_message_without_a_digest_goes_to_whatever_devices_there_are(team: Tea
     assert messages(second, team.group) == messages(team.bob, team.group) == [b"x"]
 
 
+def test_a_member_who_has_registered_and_not_uploaded_finds_the_message_too(team: Team) -> None:
+    members = team.group.devices(team.alice).members
+    tablet = team.desk.log_in(Device("bob", 2, of=team.bob.device))
+    stranger = team.desk.log_in(Device("eve"))
+    assert team.group.devices(team.alice).members == members  # nobody is told of it, and no digest has it
+    frame = team.group.frame(team.alice, b"hello", members=members)
+    answer = team.alice.send(frame).one(GroupSubmitted)
+    assert answer == GroupSubmitted(answer.request, 1, (), None, (), (), None)
+    assert messages(tablet, team.group) == messages(team.bob, team.group) == [b"hello"]
+    assert messages(stranger, team.group) == []
+    assert team.group.devices(tablet).refusal == RefusalCode.UNKNOWN_GROUP
+
+
+def test_a_message_sent_while_a_device_begins_anew_waits_in_its_mailbox(team: Team) -> None:
+    again = team.desk.log_in(Device("bob", of=team.bob.device))
+    assert team.group.send(team.alice, b"hello").accepted == 1
+    assert messages(again, team.group) == [b"hello"]
+
+
 def test_keys_and_messages_of_one_batch_arrive_in_their_order(team: Team) -> None:
     key = team.alice.device.submit(team.bob.device, b"key")
     team.alice.send(key, team.group.frame(team.alice, b"message"), team.alice.device.submit(team.bob.device, b"after"))
@@ -191,6 +210,15 @@ def test_a_full_mailbox_is_missed_and_stops_nobody_elses(team: Team) -> None:
     assert (answer.accepted, messages(team.carol, team.group)) == (1, [body])
 
 
+def test_a_full_mailbox_of_a_device_that_is_not_listed_is_told_to_nobody(team: Team) -> None:
+    team.desk.log_in(Device("bob", 2, of=team.bob.device))
+    body = bytes(256 * 1024)
+    for _ in range(stored.MAILBOX_SIZE_MAX // stored.SHARE_DIVISOR // len(body)):
+        team.group.send(team.alice, body)
+    answer = team.group.send(team.alice, body)
+    assert answer.missed == tuple(GroupMiss(0, *one, Outcome.FULL) for one in (("alice", 2), ("bob", 1), ("carol", 1)))
+
+
 def test_who_has_not_uploaded_prekeys_cannot_submit(team: Team) -> None:
     phone = team.desk.log_in(Device("bob", 3, of=team.bob.device))
     answer = phone.send(team.group.frame(phone, b"x")).one(GroupSubmitted)
@@ -214,6 +242,13 @@ def test_more_deliveries_than_the_limit_stop_with_the_time_to_wait_and_go_on_aft
     team.desk.now += 0.61
     assert team.alice.send(replace(frame, messages=frame.messages[4:])).one(GroupSubmitted).accepted == 2
     assert messages(team.bob, team.group) == [bytes([number]) for number in range(6)]
+
+
+def test_the_limit_counts_devices_that_are_not_listed(team: Team) -> None:
+    team.desk.log_in(Device("bob", 2, of=team.bob.device))
+    team.alice.connection.fan_out = Rate(10.0, 8, team.desk.now)
+    answer = team.group.send(team.alice, b"1", b"2", b"3")
+    assert (answer.accepted, answer.refusal) == (2, RefusalCode.RATE_LIMITED)
 
 
 def test_a_message_to_more_devices_than_the_limit_goes_when_nothing_else_went(team: Team) -> None:

@@ -61,7 +61,8 @@ def test_a_group_begins_with_its_genesis_entry_and_its_creator(world: World) -> 
 def test_a_group_that_is_not_there_has_no_head_no_name_and_no_entries(world: World) -> None:
     with world.store.begin() as unit:
         assert (unit.groups.head(bytes(32)), unit.groups.named("team")) == (None, None)
-        found = [*unit.groups.entries(bytes(32)), *unit.groups.roster(bytes(32)), *unit.groups.devices(bytes(32))]
+        found = [*unit.groups.entries(bytes(32)), *unit.groups.roster(bytes(32))]
+        assert unit.groups.devices(bytes(32)) == ([], [])
     assert found == []
 
 
@@ -129,13 +130,13 @@ def test_an_entry_reaches_every_device_of_old_and_new_members(world: World) -> N
         assert unit.groups.roster(head.group_id) == [seat(alice), seat(carol)]
 
 
-def test_an_entry_reaches_a_device_that_has_not_uploaded_prekeys_and_a_message_does_not(world: World) -> None:
-    alice = world.device("alice")
-    head = world.group("team", alice)
+def test_a_device_that_has_not_uploaded_prekeys_gets_entries_and_is_told_apart_for_messages(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    head = world.group("team", alice, bob)
     user = world.user("alice")
     with world.store.begin() as unit:
         unlisted = unit.devices.register(user, 2, 5)
-        assert unit.groups.devices(head.group_id) == [alice]
+        assert unit.groups.devices(head.group_id) == ([alice, bob], [unlisted])
     append(world, head, entry(2), alice)
     assert len(world.mail(unlisted)) == 1
 
@@ -174,7 +175,7 @@ def test_a_message_goes_to_the_listed_devices_of_members_in_order(world: World) 
     world.device("eve")
     head = world.group("team", bob, alice_1)
     with world.store.begin() as unit:
-        assert unit.groups.devices(head.group_id) == [alice_1, alice_2, bob]
+        assert unit.groups.devices(head.group_id) == ([alice_1, alice_2, bob], [])
 
 
 def test_the_log_is_read_in_pieces_of_so_many_entries_and_bytes(world: World) -> None:
