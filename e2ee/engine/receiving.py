@@ -183,7 +183,7 @@ def _reopen_waiting(step: Step, name: bytes) -> None:
 
 def reopen_moved(step: Step) -> None:
     """Try again what waits for entries that have come in this step. What it brings on may be keys, not entries."""
-    for group_id in step.moved_logs:
+    for group_id in list(step.moved_logs):  # what is opened may have a group forgotten, to make room
         for name in (log_name(group_id), *arrived(step, group_id)):
             _reopen_waiting(step, name)
     step.moved_logs.clear()

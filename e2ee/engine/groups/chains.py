@@ -34,6 +34,7 @@ __all__ = [
     "log_name",
     "logs_awaited",
     "member_name",
+    "names_of_group",
     "take_key",
     "take_key_request",
 ]
@@ -42,6 +43,7 @@ REQUEST_INTERVAL_S: Final = 600.0  # seconds between two requests for one chain,
 REQUESTS_PER_USER_MAX: Final = 20  # chains of one member asked for within it: one of each of its devices
 REQUESTS_USERS_MAX: Final = 1_000  # members asked within it: a whole group, after a store was restored
 ANSWER_INTERVAL_S: Final = 60.0  # seconds between two answers to one device
+_CHAIN: Final = b"chain:"
 _LOG: Final = b"log:"
 _MEMBER: Final = b"member:"
 _CHAIN_SIZE: Final = 20  # bytes of a distribution id and a chain id
@@ -54,7 +56,7 @@ def key_name(group_id: bytes, user_id: str, device_id: int, distribution_id: UUI
 
 
 def _of_device(group_id: bytes, device_id: int) -> bytes:
-    return b"chain:" + group_id + device_id.to_bytes(1, "big")
+    return _CHAIN + group_id + device_id.to_bytes(1, "big")
 
 
 def log_name(group_id: bytes) -> bytes:
@@ -84,6 +86,11 @@ def logs_awaited(step: Step) -> list[bytes]:
     """The groups of whose logs messages wait for more than there is here."""
     names = [name[len(start) :] for start in (_LOG, _MEMBER) for name in step.unit.pending.names(start)]
     return list(dict.fromkeys(name[:GROUP_ID_SIZE] for name in names))
+
+
+def names_of_group(step: Step, group_id: bytes) -> list[bytes]:
+    """Everything that messages of a group wait for."""
+    return [name for start in (_CHAIN, _LOG, _MEMBER) for name in step.unit.pending.names(start + group_id)]
 
 
 def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from e2ee.diagnostics import Reason
-from e2ee.engine.losses import lose
 from e2ee.errors import GroupRefused, MalformedFrame, RefusalCode, UnknownGroup
 from e2ee.frames import GetGroupLog
 from e2ee.groups import take_entry
 from e2ee.limits import GROUP_LOG_MAX
 
-from .chains import log_name
 from .endings import group_failed, is_operated, name_failed
 from .events import tell_whole_log
+from .forgetting import forget_group
 from .forks import compare_logs
 from .log import Taken, take_entries
 from .wanted import GROUPS_MAX, want_log
@@ -157,11 +155,7 @@ def _completed(step: Step, group: LoadedGroup) -> None:
             inviter = take_entry(found[0].entry).actor
         tell_whole_log(step, now, inviter)
     elif not is_operated(step, now.group_id):
-        # What has waited for the log is lost: it would have the log fetched again, and forgotten again, without end.
-        del step.moved_logs[now.group_id]
-        waiting = step.unit.pending.waiting_for(log_name(now.group_id))
-        lose(step, [step.unit.pending.take_out(one) for one in waiting], Reason.UNKNOWN_GROUP)
-        step.groups.forget(now.group_id)
+        forget_group(step, now.group_id)
 
 
 def _start(step: Step, group_id: bytes, fetch: LogFetch) -> int:

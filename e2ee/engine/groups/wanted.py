@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .endings import is_operated
+from .forgetting import forget_group
 
 if TYPE_CHECKING:
     from e2ee.engine.step import Step
@@ -51,6 +52,6 @@ def _make_room(step: Step) -> bool:
         now = group.membership
         out = now.deleted or (step.user_id not in now.invited and not now.is_member(step.user_id, key))
         if out and not group.fetching and not is_operated(step, now.group_id):
-            step.groups.forget(now.group_id)
+            forget_group(step, now.group_id)
             return True
     return False

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2ee.diagnostics import Reason
+from e2ee.engine.groups import wanted
 from e2ee.engine.groups.chains import logs_awaited
-from e2ee.events import HistoryGap
-from e2ee.frames import EnvelopeKind
+from e2ee.events import HistoryGap, MessageLost
+from e2ee.frames import EnvelopeKind, GetGroupLog
 from tests.support.group_world import Team, texts
 from tests.support.rolling_back import talk
 
@@ -117,3 +119,31 @@ def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
     assert not any(
         (sender, recipient) == (bob.name, carol.name) for sender, recipient, _ in world.relay.overheard[before:]
     )
+
+
+def test_what_waits_for_a_member_of_a_group_ends_when_the_group_is_forgotten(
+    world: World, pair: Team, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, "of one who has left")
+    world.settle()
+    withhold_entries(world, bob)
+    pair.leave(carol)
+    bob.connect()
+    settle(world)
+    assert bob.do(logs_awaited) == [pair.group_id]
+    pair.leave(bob)
+    world.settle()
+    monkeypatch.setattr(wanted, "GROUPS_MAX", 1)
+    other = Team(world, alice, bob, name="other")
+    world.settle()
+    assert pair.seen_by(bob) is None
+    assert other.seen_by(bob) == other.state
+    assert [(one.sender, one.why) for one in bob.of(MessageLost)] == [("carol", Reason.UNKNOWN_GROUP)]
+    assert bob.engine.report().waiting_to_be_opened == 0
+    bob.restart()
+    bob.connect()
+    assert not any(isinstance(frame, GetGroupLog) for frame in bob.outgoing)
