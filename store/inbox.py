@@ -265,12 +265,6 @@ _RECEIVED: Final = Statement(
     "SELECT highest, gaps, gaps_since, told, watched FROM received "
     "WHERE conversation = ? AND user_id = ? AND device_id = ?",
 )
-_MANY_CONVERSATIONS: Final = 16  # asked for in one statement, whose text is then always the same
-_RECEIVED_MANY: Final = Statement(
-    "received",
-    f"SELECT {_RECEIVED_COLUMNS} FROM received WHERE "  # noqa: S608 - our own names
-    + " OR ".join(["(conversation = ? AND user_id = ? AND device_id = ?)"] * _MANY_CONVERSATIONS),
-)
 _SAVE_RECEIVED: Final = Statement(
     "received",
     f"INSERT INTO received ({_RECEIVED_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
@@ -303,19 +297,6 @@ class Conversations:
         """What has arrived from a device."""
         row = self._work.row(_RECEIVED, (conversation, user_id, device_id))
         return Received(0) if row is None else _take_received(row)
-
-    def received_many(self, conversations: Iterable[tuple[bytes, str, int]]) -> dict[tuple[bytes, str, int], Received]:
-        """What has arrived in each of *conversations* (conversation, user id, device id), in few statements."""
-        wanted = list(dict.fromkeys(conversations))
-        if len(wanted) == 1:
-            return {wanted[0]: self.received(*wanted[0])}
-        found = dict.fromkeys(wanted, Received(0))
-        for start in range(0, len(wanted), _MANY_CONVERSATIONS):
-            some = wanted[start : start + _MANY_CONVERSATIONS]
-            some += [some[0]] * (_MANY_CONVERSATIONS - len(some))
-            for row in self._work.rows(_RECEIVED_MANY, tuple(part for one in some for part in one)):
-                found[row[0], row[1], row[2]] = _take_received(row[3:])
-        return found
 
     def save_received(self, conversation: bytes, user_id: str, device_id: int, received: Received) -> None:
         """Store what has arrived. Raises TooLarge for more than 200 gaps."""

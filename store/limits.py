@@ -55,4 +55,3 @@ SEALINGS_PER_SALT_MAX: Final = 2**30  # random 96-bit nonces collide with a chan
 SWEEP_INTERVAL_S: Final = 3600  # seconds between removals by age: a limit by age is exact to the hour
 CHECKPOINT_INTERVAL_S: Final = 60  # seconds that an overwritten state may stay in SQLite's write-ahead log
 UNSEALED_KEYS_CACHED_MAX: Final = 1_024  # derived keys kept in memory, about 1 kB each
-BATCH_MAX: Final = 64  # envelopes, and thus sessions, handled in one unit of work

@@ -275,16 +275,6 @@ class Engine:
         output = self._run(work)
         return _joined(output, self._take_mail()) if self._memory.waiting else output
 
-    def rotate_prekeys(self) -> Output:
-        """Replace the signed and the last-resort prekey; the old ones open first messages for 30 days more."""
-
-        def work(step: Step) -> None:
-            if step.memory.stock.uploading:
-                raise InvalidArgument("an upload is under way: rotate after it")
-            step.unit.prekeys.rotate()
-
-        return self._run(work)
-
     # Time.
 
     def tick(self, now: float) -> Output:

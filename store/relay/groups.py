@@ -89,11 +89,6 @@ _LEAVE_ALL: Final = Statement("group_leavers", _LEAVE.format(""))
 _LEFT: Final = Statement(
     "group_leavers", "SELECT number FROM group_leavers WHERE group_id = ? AND user_id = ? AND identity_key = ?"
 )
-_OF_USER: Final = Statement(
-    "group_seats",
-    "SELECT s.group_id FROM group_seats s JOIN users u ON u.user_id = s.user_id AND u.identity_key = s.identity_key "
-    f"WHERE s.user_id = ? AND s.role < {limits.INVITED} ORDER BY s.group_id",
-)
 _SHARING: Final = (
     "SELECT other.user_id, max((SELECT count(*) FROM group_seats s WHERE s.group_id = mine.group_id "
     f"AND s.role < {limits.INVITED})) FROM group_seats mine "
@@ -267,10 +262,6 @@ class Groups:
         ):
             (listed if is_listed else unlisted).append(Device(key, user_key, user_id, device_id, registration_id))
         return listed, unlisted
-
-    def of_user(self, user_id: str) -> list[bytes]:
-        """The ids of the groups in which a user has a seat."""
-        return [row[0] for row in self._transaction.rows(_OF_USER, user_id)]
 
     def shared(self, user_id: str, others: Collection[str]) -> dict[str, int]:
         """Of *others*, those who share a group with the user, and the number of seats of the largest such group."""

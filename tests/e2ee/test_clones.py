@@ -49,10 +49,12 @@ class World:
         self.folder = folder
         self.overheard: list[tuple[tuple[str, int], tuple[str, int], EnvelopeKind, bytes]] = []
         self.logins = 0
+        self.heard = asyncio.Event()  # a frame, of anybody
         self.relay = Relay(store=f"sqlite:///{folder}/relay.db", hooks=RelayHooks(on_inbound=self.listen))
 
     def listen(self, peer: Peer, frame: ClientFrame | UnknownFrame) -> Verdict:
         self.logins += isinstance(frame, Login)
+        self.heard.set()
         if isinstance(frame, Submit) and peer.user_id is not None and peer.device_id is not None:
             sender = (str(peer.user_id), peer.device_id)
             self.overheard += [
@@ -216,6 +218,7 @@ async def test_two_clones_do_not_fight_for_ever_and_one_of_them_talks_on(
             ended: list[ClientEnded] = []
             number = 0
             while not ended:
+                world.heard.clear()
                 for clone in list(clones):
                     try:
                         await clone.send("bob", f"message {number}")
@@ -223,7 +226,7 @@ async def test_two_clones_do_not_fight_for_ever_and_one_of_them_talks_on(
                         ended.append(error)
                         clones.remove(clone)
                     number += 1
-                await asyncio.sleep(0.05)
+                await world.heard.wait()  # of whoever is connected, or connects
             (left,) = clones
             assert isinstance(ended[0], OpenElsewhere | StoreRolledBack)
             await left.connected(LIMIT_S)

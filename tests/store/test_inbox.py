@@ -153,8 +153,6 @@ def test_conversations_count_what_is_sent_and_remember_what_is_missing(store: Cl
         assert unit.conversations.received(b"bob", "bob", 1) == gaps
         assert unit.conversations.received(b"bob", "bob", 2) == Received(0)
         assert unit.conversations.open_gaps(600) == []
-        many = unit.conversations.received_many([(b"bob", "bob", 1), (b"x", "x", 1)])
-        assert many == {(b"bob", "bob", 1): gaps, (b"x", "x", 1): Received(0)}
     clock.now += 601
     with store.begin() as unit:
         assert unit.conversations.open_gaps(600) == [(b"bob", "bob", 1, gaps)]

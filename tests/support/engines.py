@@ -185,6 +185,10 @@ class Device:
     def trust(self, user: str, identity_key: bytes | None = None, verification: str = "") -> None:
         self.do(lambda step: decisions.trust(step, user, identity_key, verification))
 
+    def rotate_prekeys(self) -> None:
+        """Replace the signed and the last-resort prekey; the old ones open first messages for 30 days more."""
+        self.do(lambda step: step.unit.prekeys.rotate())
+
     def distrust(self, user: str, identity_key: bytes | None = None) -> None:
         self.do(lambda step: decisions.distrust(step, user, identity_key))
 

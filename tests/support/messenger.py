@@ -111,9 +111,8 @@ class Messenger:
         unit.counters.delivery_number = max(unit.counters.delivery_number, deliveries[-1].number)
 
     def _deliver(self, unit: Unit, messages: list[tuple[Delivery, bytes, bytes]]) -> None:
-        received = unit.conversations.received_many(
-            (m.user_id.encode(), m.user_id, m.device_id) for m, _, _ in messages
-        )
+        conversations = dict.fromkeys((m.user_id.encode(), m.user_id, m.device_id) for m, _, _ in messages)
+        received = {one: unit.conversations.received(*one) for one in conversations}
         for one, key, content in {key: message for message in messages for key in [message[1]]}.values():
             conversation = one.user_id.encode()
             number = int.from_bytes(content[ID_SIZE : ID_SIZE + 8], "big")

@@ -157,7 +157,7 @@ def test_an_upload_that_the_relay_confirmed_is_enough_to_notice_a_loss(
     world: World, office: list[CoreOffice], alice: Device
 ) -> None:
     backup = office[0].back_up()
-    alice.take(alice.engine.rotate_prekeys())
+    alice.rotate_prekeys()
     world.settle()
     restore(office[0], backup, alice)
     world.settle()

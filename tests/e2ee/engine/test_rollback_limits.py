@@ -163,17 +163,17 @@ def test_a_submission_number_that_stood_for_something_else_is_a_rollback(
 
 def test_an_upload_number_that_stood_for_something_else_is_a_rollback(world: World, alice: Device) -> None:
     backup = alice.back_up()
-    alice.take(alice.engine.rotate_prekeys())
+    alice.rotate_prekeys()
     with_unsent = alice.back_up()
     alice.put_back(backup)
     alice.connect()
-    alice.take(alice.engine.rotate_prekeys())
+    alice.rotate_prekeys()
     alice.relay_takes_one()
     alice.put_back(with_unsent)
     alice.connect()
     world.settle()
     assert alice.of(HistoryGap) == []  # what was not confirmed goes under a new number, with the same keys
-    alice.take(alice.engine.rotate_prekeys())
+    alice.rotate_prekeys()
     request = first_request(alice, UploadPreKeys)
     alice.outgoing.clear()
     alice.take(alice.engine.reply(request, RefusedRequest(0, RefusalCode.ROLLED_BACK, None)))

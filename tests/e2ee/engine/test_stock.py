@@ -109,7 +109,7 @@ def test_a_rotation_is_uploaded_and_first_messages_under_the_old_keys_still_open
     bob.send("alice", "under the old keys")
     bob.relay_takes_one()  # asks for the bundle
     old = world.relay.boxes[alice.name].signed_prekey
-    alice.take(alice.engine.rotate_prekeys())
+    alice.rotate_prekeys()
     world.settle()
     assert world.relay.boxes[alice.name].signed_prekey != old
     assert alice.texts() == ["under the old keys"]

@@ -55,7 +55,6 @@ def test_a_group_begins_with_its_genesis_entry_and_its_creator(world: World) -> 
         assert unit.groups.head(b"g" * 32) == unit.groups.named("team") == head
         assert unit.groups.entries(b"g" * 32) == [Entry(0, b"genesis", bytes(32))]
         assert unit.groups.roster(b"g" * 32) == [seat(alice)]
-        assert unit.groups.of_user("alice") == [b"g" * 32]
 
 
 def test_a_group_that_is_not_there_has_no_head_no_name_and_no_entries(world: World) -> None:
