@@ -221,6 +221,21 @@ def test_no_module_imports_what_its_layer_may_not() -> None:
     assert [found for path in sources() for found in violations(path, (ROOT / path).read_text("utf-8"))] == []
 
 
+def circle(known: dict[str, set[str]]) -> list[str]:
+    """The modules that are in a circle of imports, or behind one; *known* says what each imports."""
+    left = dict(known)
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    return sorted(left)
+
+
+def test_no_module_of_the_engine_imports_itself_by_way_of_others() -> None:
+    engine = [path for path in sources() if path.parts[:2] == ("e2ee", "engine") and path.name != "__init__.py"]
+    assert circle({module_name(path): set(imports(path, (ROOT / path).read_text("utf-8"))) for path in engine}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("path", "source", "found"),
     [

@@ -19,7 +19,7 @@ from . import account, receipts, stock
 from .conversation import claim, take_reply, take_welcome
 from .groups import old_chains
 from .groups.calls import GroupCalls
-from .groups.lane import group_of, lane_to
+from .groups.lane import group_of
 from .groups.operations import pump_groups
 from .healing import pump_heals
 from .memory import Memory
@@ -300,7 +300,7 @@ class Engine:
             return bool(users or groups)
         # A lane that is held for a decision is not among the active ones.
         return any(one in memory.active and memory.lane(one).not_before <= now for one in users) or any(
-            one in memory.active_groups and lane_to(memory, one).not_before <= now for one in groups
+            one in memory.active_groups and memory.lane_to(one).not_before <= now for one in groups
         )
 
     def report(self) -> Report:

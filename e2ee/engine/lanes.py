@@ -25,7 +25,7 @@ from .relay_loss import is_for
 from .step import QUEUED, ROWS_MAX, SENT, SUBMITTED, Step, lane_of
 
 if TYPE_CHECKING:
-    from .memory import Lane
+    from .lane import Lane
     from .peers import Target
 
 __all__ = ["fail", "pump", "submissions"]

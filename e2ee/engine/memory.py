@@ -8,61 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from .groups.lane import GroupLane
+from .groups.memberships import Memberships
 from .groups.memory import GroupsMemory
-from .groups.state import Memberships
+from .lane import Lane
 
 if TYPE_CHECKING:
-    from e2ee.diagnostics import Reason
     from e2ee.frames import Delivery
     from ratchet import IdentityKeyPair
 
-    from .groups.lane import GroupLane
-
-__all__ = ["DeviceName", "Healing", "Lane", "Memory", "NewIdentity"]
+__all__ = ["DeviceName", "Healing", "Memory", "NewIdentity"]
 
 DeviceName: TypeAlias = tuple[str, int]
 """User id and device id."""
-
-REPAIRS_MAX: Final = 3  # in a row; then the lane waits: a relay that keeps changing its mind costs no more
-WAIT_MIN_S: Final = 1.0  # seconds a lane waits after a refusal; doubled each time
-WAIT_MAX_S: Final = 300.0  # seconds
-
-
-@dataclass(slots=True)
-class Lane:
-    """The submissions to one user: one frame of them is in flight, or something else is waited for."""
-
-    in_flight: bool = False  # a Submit without a reply
-    asking: bool = False  # for bundles
-    repairing: bool = False  # the device list was refused; what is stored is to be fitted to the new one
-    repairs: int = 0  # refusals of the device list in a row
-    overtaken: bool = False  # the identity on record is another one than when bundles were asked for
-    mismatches: int = 0  # answers in a row with an identity key that is not used
-    delay_s: float = 0.0  # waited last
-    not_before: float = 0.0  # seconds since 1970
-    held: Reason | None = None  # why the messages in it wait; None: they do not
-
-    def wait(self, now: float, seconds: float | None = None) -> None:
-        """Let the lane wait: for the time that the relay gives, else twice as long as the last time."""
-        self.delay_s = min(WAIT_MAX_S, max(WAIT_MIN_S, 2 * self.delay_s))
-        self.not_before = now + (self.delay_s if seconds is None else min(seconds, WAIT_MAX_S))
-
-    def moved(self) -> None:
-        """Something was stored: start counting anew."""
-        self.repairs, self.delay_s, self.not_before, self.held = 0, 0.0, 0.0, None
-        self.mismatches = 0
-
-    def ask(self) -> None:
-        """Bundles are being asked for."""
-        self.asking, self.overtaken = True, False
-
-    def decided(self) -> None:
-        """Somebody has decided about the user's identity: go on at once, unless that has not helped several times."""
-        self.held = None
-        if self.mismatches < REPAIRS_MAX:
-            self.repairs, self.delay_s, self.not_before = 0, 0.0, 0.0
 
 
 @dataclass(slots=True)
@@ -143,6 +103,10 @@ class Memory:
     def lane(self, user_id: str) -> Lane:
         """The lane of a user."""
         return self.lanes.setdefault(user_id, Lane())
+
+    def lane_to(self, group_id: bytes) -> GroupLane:
+        """The lane to a group."""
+        return self.group_lanes.setdefault(group_id, GroupLane())
 
     def overtake(self, user_id: str) -> None:
         """Another identity is on record for a user: what the relay is being asked for says nothing of that one."""

@@ -11,8 +11,8 @@ from e2ee.events import DeliveryState
 from e2ee.frames import Outcome, Submit, Submitted
 
 from .groups.distribution import stored as keys_stored
+from .lane import REPAIRS_MAX
 from .lanes import fail, submissions
-from .memory import REPAIRS_MAX
 from .relay_loss import confirmed
 from .rollback import recover
 from .step import QUEUED, SENT, SUBMITTED, Step, lane_of

@@ -16,7 +16,7 @@ from .step import Step, address
 if TYPE_CHECKING:
     from e2ee.frames import Bundles, DeviceBundle, UserBundles
 
-    from .memory import Lane
+    from .lane import Lane
 
 __all__ = [
     "REQUEST_ID_SIZE",

@@ -17,7 +17,7 @@ from e2ee.trust import TRUSTED
 from store import Heal
 
 from .expiry import MESSAGE_AGE_MAX_S
-from .groups.lane import group_of, lane_to
+from .groups.lane import group_of
 from .groups.receipts import due_in_group
 from .groups.state import membership
 from .receipts import DELIVERED_DUE, due
@@ -71,7 +71,7 @@ def _compare_logs(step: Step) -> None:
     """Look, group by group, whether the relay has the log that we have (`groups.restoring`)."""
     for group in step.groups.all()[:GROUPS_COMPARED_MAX]:
         group_id = group.membership.group_id
-        lane_to(step.memory, group_id).comparing = True
+        step.memory.lane_to(group_id).comparing = True
         step.memory.active_groups[group_id] = None
 
 

@@ -24,7 +24,7 @@ from e2ee.trust import Policies
 from ratchet import Address
 from store import Full, LoadedSession
 
-from .groups.state import GroupsInUse
+from .groups.in_use import GroupsInUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.diagnostics import Reason
+from e2ee.engine.lane import REPAIRS_MAX
 from e2ee.engine.lanes import fail
-from e2ee.engine.memory import REPAIRS_MAX
 from e2ee.engine.receipts import log_oldest_delivered
 from e2ee.engine.relay_loss import confirmed
 from e2ee.engine.rollback import recover
@@ -17,7 +17,7 @@ from e2ee.frames import Outcome
 from e2ee.ids import GroupId, MessageId, UserId
 from e2ee.options import RECEIPTS_MEMBERS_MAX
 
-from .lane import group_lane, lane_to
+from .lane import group_lane
 from .log import take_entries
 from .restoring import is_behind
 from .sending import again, hold_group
@@ -44,7 +44,7 @@ def take_devices(step: Step, group_id: bytes, reply: GroupDevices) -> None:
 
     What it was wrong about, the submission will be refused for, with the entries that we lack.
     """
-    lane = lane_to(step.memory, group_id)
+    lane = step.memory.lane_to(group_id)
     lane.asking = False
     step.memory.active_groups[group_id] = None
     group = membership(step, group_id)
@@ -59,7 +59,7 @@ def take_devices(step: Step, group_id: bytes, reply: GroupDevices) -> None:
 
 def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted) -> None:
     """Take what became of messages to a group."""
-    lane = lane_to(step.memory, request.group_id)
+    lane = step.memory.lane_to(request.group_id)
     lane.in_flight = False
     step.memory.active_groups[request.group_id] = None
     taken = request.messages[: reply.accepted]
@@ -97,7 +97,7 @@ def take_group_submitted(step: Step, request: SubmitGroup, reply: GroupSubmitted
 
 def take_refusal(step: Step, group_id: bytes, envelope_ids: Sequence[bytes], code: int, wait_s: float | None) -> None:
     """A request about the group was refused as a whole."""
-    lane = lane_to(step.memory, group_id)
+    lane = step.memory.lane_to(group_id)
     lane.in_flight = lane.asking = False
     step.memory.active_groups[group_id] = None
     _refused(step, group_id, lane, envelope_ids[:1], code, wait_s)

@@ -14,7 +14,7 @@ from e2ee.limits import GROUP_ID_SIZE
 from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
 
-from .lane import group_lane, lane_to
+from .lane import group_lane
 from .old_chains import older_ended
 from .state import membership
 
@@ -196,5 +196,5 @@ def take_key_request(step: Step, content: Content) -> None:
     if answered is not None and step.now < answered + ANSWER_INTERVAL_S:
         return
     step.memory.key_answers[who] = step.now
-    lane_to(step.memory, request.group_id).requested.add(sender)
+    step.memory.lane_to(request.group_id).requested.add(sender)
     step.memory.active_groups[request.group_id] = None

@@ -19,7 +19,6 @@ from ratchet.messages import DistributionMessage
 from store import Distribution
 
 from .keys import current_key
-from .lane import lane_to
 from .members import usable_members
 from .state import membership
 
@@ -74,7 +73,7 @@ _OUTCOMES: Final = {
 
 def ask_devices(step: Step, group_id: bytes) -> None:
     """Ask the relay for a group's devices."""
-    lane_to(step.memory, group_id).asking = True
+    step.memory.lane_to(group_id).asking = True
     step.requests.append(GetGroupDevices(0, 0, group_id))
 
 
@@ -236,7 +235,7 @@ def failed(step: Step, message: OutgoingMessage, reason: Reason) -> None:
 
 
 def _arrived(step: Step, group_id: bytes, user_id: str) -> None:
-    lane_to(step.memory, group_id).keying.discard(user_id)
+    step.memory.lane_to(group_id).keying.discard(user_id)
     step.memory.active_groups[group_id] = None
 
 

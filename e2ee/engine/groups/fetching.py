@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from e2ee.errors import GroupError
     from e2ee.frames import GroupLog
 
+    from .in_use import LoadedGroup
     from .memory import GroupsMemory, LogFetch
-    from .state import LoadedGroup
 
 __all__ = ["INBOX_ROOM", "fetches_due", "pump_fetches", "take_log"]
 
@@ -118,7 +118,7 @@ def _take_page(step: Step, group_id: bytes, fetch: LogFetch, start: int, reply: 
         if group.fetching:
             _completed(step, group)
     elif taken is Taken.APPLIED:
-        fetch.delay_s = fetch.not_before = 0.0  # the next page
+        fetch.go_on()  # the next page
     else:
         fetch.wait(step.now)  # there is more, and it was not told
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from e2ee.engine.step import Step
     from e2ee.frames import GroupLog
 
+    from .in_use import LoadedGroup
     from .memory import LogFetch
-    from .state import LoadedGroup
 
 __all__ = ["accept", "compare_logs"]
 
@@ -53,7 +53,8 @@ def compare_logs(step: Step, group: LoadedGroup, fetch: LogFetch, start: int, re
         number += 1
     else:
         if number <= min(now.number, reply.head) and reply.entries:
-            fetch.compared, fetch.delay_s, fetch.not_before = number, 0.0, 0.0
+            fetch.compared = number
+            fetch.go_on()
             return False
     if number == 0:
         fetch.wait(step.now)  # the first entry is what the group's id stands for: this is not its log

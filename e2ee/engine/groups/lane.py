@@ -6,13 +6,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from e2ee.engine.memory import Lane
+from e2ee.engine.lane import Lane
 
 if TYPE_CHECKING:
-    from e2ee.engine.memory import Memory
     from e2ee.frames import MemberDevices
 
-__all__ = ["GroupLane", "group_lane", "group_of", "lane_to"]
+__all__ = ["GroupLane", "group_lane", "group_of"]
 
 _LANE: Final = "group:"
 _ID_DIGITS: Final = 64
@@ -43,11 +42,6 @@ class GroupLane(Lane):
         self.planned = None
         self.to_key.clear()
         self.without_session.clear()
-
-
-def lane_to(memory: Memory, group_id: bytes) -> GroupLane:
-    """The lane to a group on this connection."""
-    return memory.group_lanes.setdefault(group_id, GroupLane())
 
 
 def group_lane(group_id: bytes) -> str:

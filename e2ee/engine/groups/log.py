@@ -17,8 +17,9 @@ from e2ee.limits import GROUP_LOG_MAX
 from store import LogEntry
 
 from .events import tell_entry
+from .in_use import Fork, LoadedGroup
 from .keys import drop_key, membership_changed
-from .state import Fork, LoadedGroup, membership_at
+from .state import membership_at
 from .wanted import is_wanted, want_log
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from e2ee.engine.waits import Waiting
+
 __all__ = ["GroupsMemory", "LogFetch"]
 
-WAIT_MIN_S: Final = 1.0  # seconds before a question is put again that had no good answer; doubled each time
-WAIT_MAX_S: Final = 300.0  # seconds
 REPLAY_WINDOW_S: Final = 60.0  # seconds
 # Entries read again in it, 3 s of work: a member may name any entry in a message, and each would cost a replay.
 REPLAYED_IN_WINDOW_MAX: Final = 100_000
@@ -19,18 +19,11 @@ PASSED_OVER_MAX: Final = 1_000  # names of chains; beyond that all are forgotten
 
 
 @dataclass(slots=True)
-class LogFetch:
+class LogFetch(Waiting):
     """A group's log, or the rest of it, that is wanted from the relay."""
 
     in_flight: bool = False  # a question without an answer
     compared: int = 0  # entries from the first on that are the same here, if a fork was accepted
-    delay_s: float = 0.0  # waited last
-    not_before: float = 0.0  # seconds since 1970
-
-    def wait(self, now: float, seconds: float | None = None) -> None:
-        """Let the question wait: for the time that the relay gives, else twice as long as the last time."""
-        self.delay_s = min(WAIT_MAX_S, max(WAIT_MIN_S, 2 * self.delay_s))
-        self.not_before = now + (self.delay_s if seconds is None else min(seconds, WAIT_MAX_S))
 
 
 @dataclass(slots=True)

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from e2ee.ids import UserId
     from store import GroupOperation
 
+    from .in_use import LoadedGroup
     from .memory import GroupsMemory
-    from .state import LoadedGroup
 
 __all__ = ["begin", "group_work_at", "pump_groups", "take_appended", "take_up"]
 

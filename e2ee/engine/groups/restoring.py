@@ -16,7 +16,6 @@ from e2ee.frames import AppendEntry
 from e2ee.groups import reread_entry
 from store import StoreCorrupt
 
-from .lane import lane_to
 from .sending import hold_group
 from .state import membership
 
@@ -33,7 +32,7 @@ def is_behind(step: Step, group: Membership, reply: GroupDevices) -> bool:
 
     It may also be that an entry has come while the answer was on its way: then a second look shows nothing.
     """
-    lane = lane_to(step.memory, group.group_id)
+    lane = step.memory.lane_to(group.group_id)
     lost = reply.refusal == RefusalCode.UNKNOWN_GROUP
     if not lost and (reply.refusal is not None or reply.log_number >= group.number):
         lane.comparing = False

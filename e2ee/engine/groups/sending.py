@@ -28,7 +28,7 @@ from store import Envelope
 
 from .distribution import ask_devices, everybody_has, give, some_device_is_gone
 from .keys import current_key, own_key, rotate
-from .lane import GroupLane, group_lane, lane_to
+from .lane import GroupLane, group_lane
 from .state import membership
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _is_open_to_us(step: Step, group: Membership) -> bool:
 def pump_group_lanes(step: Step) -> None:
     """Bring the lanes to groups forward, as far as a bounded step gets them."""
     for group_id in list(step.memory.active_groups):
-        _pump(step, group_id, lane_to(step.memory, group_id))
+        _pump(step, group_id, step.memory.lane_to(group_id))
 
 
 def _pump(step: Step, group_id: bytes, lane: GroupLane) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.engine import relay_loss
-from e2ee.engine.memory import WAIT_MAX_S
+from e2ee.engine.waits import WAIT_MAX_S
 from e2ee.events import DeliveryState, GroupMessage, MessageState, RelayRolledBack
 from e2ee.groups import GroupKind
 from e2ee.options import ClientOptions

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.engine.groups import fetching, log, memory, operations, state, wanted
-from e2ee.engine.groups.state import MEMBERSHIPS_CACHED_MAX, Memberships, membership_at
+from e2ee.engine.groups.memberships import MEMBERSHIPS_CACHED_MAX, Memberships
+from e2ee.engine.groups.state import membership_at
 from e2ee.errors import GroupError, GroupRefused, RefusalCode
 from e2ee.events import GroupOperationFailed
 from e2ee.groups import Membership, Operation, take_entry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.diagnostics import Reason
-from e2ee.engine.memory import WAIT_MAX_S
+from e2ee.engine.waits import WAIT_MAX_S
 from e2ee.events import DeliveryState, GroupForked, GroupMessage, MessageState
 from e2ee.frames import AppendEntry, GetGroupDevices, GroupDevices
 from e2ee.groups import GroupKind, Operation
