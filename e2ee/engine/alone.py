@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from e2ee.content import Content, ContentKind, Destination, encode_content
-from e2ee.ids import ENVELOPE_ID_SIZE, MESSAGE_ID_SIZE
-from store import Envelope
+from e2ee.ids import MESSAGE_ID_SIZE
 
-from .step import lane_of
+from .sealing import keep, next_number, seal
 
 if TYPE_CHECKING:
     from ratchet import Session
@@ -34,24 +33,8 @@ def send_alone(step: Step, device: DeviceName, session: Session, content: Conten
 
     Raises NoActiveSession.
     """
-    user_id, device_id = device
-    ciphertext = session.encrypt(encode_content(content), now=step.now, entropy=step.entropy)
-    step.sessions.put(user_id, device_id, session)
-    step.unit.counters.submission_number += 1
-    envelope = Envelope(
-        envelope_id=step.entropy(ENVELOPE_ID_SIZE),
-        message_id=content.message_id,
-        lane=lane_of(user_id),
-        user_id=user_id,
-        device_id=device_id,
-        registration_id=session.remote_registration_id,
-        identity_key=session.remote_identity_key,
-        kind=int(ciphertext.kind),
-        ciphertext=ciphertext.body,
-        submission_number=step.unit.counters.submission_number,
-        alone=1,
-    )
-    step.unit.envelopes.add(envelope)
-    step.unit.sent_envelopes.add(envelope.envelope_id, user_id, content.message_id if again else None)
+    user_id, _ = device
+    encoded, number = encode_content(content), next_number(step)
+    keep(step, seal(step, device, session, content.message_id, encoded, number=number, alone=True), carries=again)
     step.memory.lane(user_id)
     step.memory.active[user_id] = None

@@ -6,6 +6,7 @@ device list goes again as it is, and what is missing is encrypted anew, with the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -13,18 +14,19 @@ from e2ee.content import SENT_AGAIN, content_kind
 from e2ee.diagnostics import Reason
 from e2ee.events import DeliveryState
 from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
-from e2ee.ids import ENVELOPE_ID_SIZE
 from e2ee.limits import ENVELOPES_PER_FRAME_MAX, FRAME_SIZE_MAX
 from ratchet import NoActiveSession
-from store import Envelope, OutgoingMessage
 
 from .groups.distribution import failed as key_failed
 from .groups.distribution import refusal_to_give
 from .peers import targets
 from .relay_loss import is_for
+from .sealing import keep, next_number, seal
 from .step import QUEUED, ROWS_MAX, SENT, SUBMITTED, Step, lane_of
 
 if TYPE_CHECKING:
+    from store import Envelope, OutgoingMessage
+
     from .lane import Lane
     from .peers import Target
 
@@ -94,7 +96,7 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
             continue
         if size + cost > FRAME_ROOM or (len(made) + 1) * len(found) > ENVELOPES_PER_FRAME_MAX:
             break
-        rows = _encrypt(step, user_id, message, found, _next_number(step))
+        rows = _encrypt(step, user_id, message, found, next_number(step))
         if rows is None:
             break
         step.unit.outgoing.set_state(message.message_id, SUBMITTED)
@@ -121,39 +123,19 @@ def _encrypt(
     rows = []
     for device_id, session in found:
         try:
-            ciphertext = session.encrypt(message.content, now=step.now, entropy=step.entropy)
+            row = seal(step, (user_id, device_id), session, message.message_id, message.content, number=number)
         except NoActiveSession:
             # Nobody has answered for 30 days. What the other devices' sessions made for this message is
             # thrown away: their next message skips a key.
             step.memory.stale.add((user_id, device_id))
             targets(step, user_id)
             return None
-        step.sessions.put(user_id, device_id, session)
-        rows.append(
-            Envelope(
-                envelope_id=step.entropy(ENVELOPE_ID_SIZE),
-                message_id=message.message_id,
-                lane=lane_of(user_id),
-                user_id=user_id,
-                device_id=device_id,
-                registration_id=session.remote_registration_id,
-                identity_key=session.remote_identity_key,
-                kind=int(ciphertext.kind),
-                ciphertext=ciphertext.body,
-                submission_number=number,
-            )
-        )
-    carried = message.message_id if content_kind(message.content) in SENT_AGAIN else None
+        rows.append(row)
+    carries = content_kind(message.content) in SENT_AGAIN
     for row in rows:
-        step.unit.envelopes.add(row)
-        step.unit.sent_envelopes.add(row.envelope_id, user_id, carried)
+        keep(step, row, carries=carries)
         step.unit.recipients.put(row.message_id, user_id, row.device_id, row.identity_key, SUBMITTED)
     return rows
-
-
-def _next_number(step: Step) -> int:
-    step.unit.counters.submission_number += 1
-    return step.unit.counters.submission_number
 
 
 def _repair(step: Step, user_id: str, rows: list[list[Envelope]], found: list[Target]) -> list[list[Envelope]] | None:
@@ -163,10 +145,10 @@ def _repair(step: Step, user_id: str, rows: list[list[Envelope]], found: list[Ta
     """
     repaired = []
     for group in rows:
-        number = _next_number(step)
+        number = next_number(step)
         for row in group:
             step.unit.envelopes.delete(row.envelope_id)
-        kept = [_renumbered(row, number) for row in group]
+        kept = [replace(row, submission_number=number) for row in group]
         for row in kept:
             step.unit.envelopes.add(row)
         have = {row.device_id for row in group}
@@ -179,22 +161,6 @@ def _repair(step: Step, user_id: str, rows: list[list[Envelope]], found: list[Ta
             kept += added
         repaired.append(kept)
     return repaired
-
-
-def _renumbered(row: Envelope, number: int) -> Envelope:
-    return Envelope(
-        envelope_id=row.envelope_id,
-        message_id=row.message_id,
-        lane=row.lane,
-        user_id=row.user_id,
-        device_id=row.device_id,
-        registration_id=row.registration_id,
-        identity_key=row.identity_key,
-        kind=row.kind,
-        ciphertext=row.ciphertext,
-        submission_number=number,
-        alone=row.alone,
-    )
 
 
 # Sending.

@@ -16,6 +16,7 @@ from e2ee.content import Content, ContentKind, Destination, decode_content, enco
 from e2ee.diagnostics import Reason
 from e2ee.engine.lanes import FRAME_ROOM, fail
 from e2ee.engine.relay_loss import has_newcomers
+from e2ee.engine.sealing import next_number
 from e2ee.engine.step import QUEUED, SENT, SUBMITTED
 from e2ee.errors import NotAMember
 from e2ee.events import DeliveryState
@@ -217,7 +218,6 @@ def _encrypt(
     """Encrypt one message for the group as it is now, and store both; *digest* is of its devices (None: whichever)."""
     content = encode_content(replace(decode_content(message.content), destination=_destination(group)))
     body = loaded.key.encrypt(content, entropy=step.entropy)
-    step.unit.counters.submission_number += 1
     row = Envelope(
         envelope_id=step.entropy(ENVELOPE_ID_SIZE),
         message_id=message.message_id,
@@ -228,7 +228,7 @@ def _encrypt(
         identity_key=step.account.identity.public_key,
         kind=int(EnvelopeKind.SENDER_KEY),
         ciphertext=encode_array(Made(group.epoch, group.number, digest, body)),
-        submission_number=step.unit.counters.submission_number,
+        submission_number=next_number(step),
     )
     step.unit.envelopes.add(row)
     step.unit.sent_envelopes.add(row.envelope_id, TO_A_GROUP, message.message_id)
