@@ -60,6 +60,9 @@ def note_opened(step: Step, device: DeviceName, session: Session) -> None:
         _save(step, device, _schedule(step, device).after_opening(step.now))
     if device not in healing.parked:
         return
+    if device in healing.unasked:
+        healing.unasked.discard(device)  # it has written by itself: this session reaches its new registration
+        healing.opens.discard(device)
     if device in healing.opens:
         healing.wanted.setdefault(device, step.now)  # it is there, but has not answered for all of it
         return

@@ -82,6 +82,19 @@ def test_a_crash_after_the_request_was_deleted_does_not_lose_the_wish(world: Wor
 
 
 @pytest.mark.usefixtures("request_under_way")
+def test_a_device_that_writes_under_its_new_registration_is_asked_without_another_heal(
+    world: World, alice: Device, bob: Device
+) -> None:
+    alice.do(lambda step: recover(step, None))
+    go_on(alice, lambda: world.relay.boxes["alice", 1].listed)
+    go_on(bob, lambda: not (bob.outgoing or bob.incoming))
+    alice.send("bob", "back again")
+    rest(world)
+    assert set(bob.texts()[-2:]) == {TEXT, "back again"}
+    assert heals(bob) == 1
+
+
+@pytest.mark.usefixtures("request_under_way")
 def test_what_was_asked_for_and_given_up_by_beginning_anew_is_asked_for_again(
     world: World, alice: Device, bob: Device
 ) -> None:
