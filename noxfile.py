@@ -19,6 +19,7 @@ ORACLE: Final = "tests/interop/oracle"
 JUDGED_BY_LIBSIGNAL: Final = ("tests/interop", "tests/test_vectors.py", "tests/test_vectors_reference.py")
 RATCHET_TESTS: Final = ("tests/ratchet", "tests/conformance", "tests/security")
 EVERY_TEST: Final = ("-m", "slow or not slow")
+SLOW_TEST_S: Final = 1_200  # seconds until a slow test is said to hang
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "none"
@@ -51,7 +52,9 @@ def test(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """Run the tests that take longer."""
-    _python(session, "-m", "pytest", "-n", "auto", "-m", "slow", *session.posargs)
+    # Some take minutes, and to show where a test is while its threads run can end the interpreter: not before this.
+    patience = f"faulthandler_timeout={SLOW_TEST_S}"
+    _python(session, "-m", "pytest", "-n", "auto", "-m", "slow", "-o", patience, *session.posargs)
 
 
 @nox.session
