@@ -6,6 +6,7 @@ One line on standard output tells where to dial; the end of standard input ends 
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from e2ee.limits import FRAME_SIZE_MAX
 from e2ee.relay import Relay, RelayOptions
+from e2ee.relay.limits import COLLECT_AFTER
 
 from .peer import UnavailableError
 
@@ -96,4 +98,5 @@ async def echo() -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(COLLECT_AFTER)  # both, as `e2ee relay` does
     asyncio.run(relay(sys.argv[2]) if sys.argv[1] == "relay" else echo())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import ssl as tls
@@ -16,6 +17,7 @@ from rich.logging import RichHandler
 
 from e2ee import Relay, RelayHooks, RelayOptions
 from e2ee.relay import IdentityChange
+from e2ee.relay.limits import COLLECT_AFTER
 
 from .output import OUT, fail, run
 
@@ -72,6 +74,7 @@ def relay(
         directory=directory,
     )
     hooks = RelayHooks(authorize=None if authorize is None else _imported(authorize))
+    gc.set_threshold(COLLECT_AFTER)
     run(_serve(host, port, store, options, hooks, context))
 
 

@@ -106,7 +106,7 @@ class UserBundles:
     bundles: tuple[DeviceBundle, ...]
 
 
-class EnvelopeFor(NamedTuple):  # a relay reads 64 of a frame: made in 40 % of a frozen dataclass's time
+class EnvelopeFor(NamedTuple):
     """One ciphertext for one device."""
 
     device_id: int
@@ -115,8 +115,7 @@ class EnvelopeFor(NamedTuple):  # a relay reads 64 of a frame: made in 40 % of a
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """One message to one user: a ciphertext for each of its devices. The number is the sender device's counter."""
 
     number: int
@@ -131,8 +130,7 @@ class DeviceChange:
     extra: tuple[int, ...]  # device ids
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One envelope out of the mailbox."""
 
     number: int

@@ -28,6 +28,9 @@ UNIT_ENVELOPES_MAX: Final = 20_000  # after which a batch goes on in a new unit:
 RETRY_AFTER_MS: Final = 1_000  # told with UNAVAILABLE: a database that is busy is free again by then
 EXPLANATION: Final = 200  # characters of an explanation: an address of a page and a sentence
 SEEN_EVERY_S: Final = 3_600.0  # seconds between notes that connected devices are in use; they are removed after 60 days
+# New containers until Python's collector looks at them, in a process that does nothing but run a relay: a batch has
+# some thousand, all in use, and with Python's 700 an envelope costs a quarter more (docs/decisions/0023).
+COLLECT_AFTER: Final = 50_000
 DELIVERY_OVERHEAD: Final = 256  # bytes a delivery adds to its body: 128 of the user id, 16 of the envelope id, numbers
 
 _NAME: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}")

@@ -157,8 +157,10 @@ def frames(push: Push) -> list[RelayFrame]:
         sent.append(
             Deliver(
                 tuple(
-                    DeliveryFrame(number, user_id, device_id, envelope_id, _KINDS[kind], content, int(stored_at * 1000))
-                    for number, user_id, device_id, envelope_id, kind, content, stored_at in push.deliveries
+                    [
+                        DeliveryFrame(number, user_id, device_id, one_id, _KINDS[kind], content, int(stored_at * 1000))
+                        for number, user_id, device_id, one_id, kind, content, stored_at in push.deliveries
+                    ]
                 )
             )
         )

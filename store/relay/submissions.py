@@ -61,15 +61,13 @@ class Submissions:
         Of more numbers than a device's ring has places, the latest stay. Raises StaleWriter if another worker has
         recorded one of them, or a later one in its place: whoever comes again is told the counters.
         """
-        places: dict[tuple[DeviceKey, int], tuple[int, bytes]] = {}
-        for (device, number), digest in digests.items():
-            require(len(digest) == limits.DIGEST_SIZE, "a digest has 16 bytes")
-            place = (device, number % _SIZE)
-            if place not in places or places[place][0] < number:
-                places[place] = (number, digest)
-        if not places:
+        if not digests:
             return
+        require({len(digest) for digest in digests.values()} == {limits.DIGEST_SIZE}, "a digest has 16 bytes")
         self._transaction.exclusive()
+        # In order of their numbers: the latest of those that share a place is what stays.
+        entries = sorted(digests.items())
+        places = {(device, number % _SIZE): (number, digest) for (device, number), digest in entries}
         rows = [(*place, *entry) for place, entry in places.items()]
         if self._transaction.change_many(_RECORD, rows) != len(rows):
             raise StaleWriter("another worker has recorded a submission of the same device: do the unit again")

@@ -224,19 +224,19 @@ class _Story:
         one = self.choices.of(self.template.mail)
         match self.choices.below(6):
             case 0:
-                one = replace(one, number=self.choices.of((0, 1, one.number + 7, 2**63 - 1)))
+                one = one._replace(number=self.choices.of((0, 1, one.number + 7, 2**63 - 1)))
             case 1:
-                one = replace(one, sender_user_id=self.choices.of(("alice", "bob", "carol", STRANGER, "nobody")))
+                one = one._replace(sender_user_id=self.choices.of(("alice", "bob", "carol", STRANGER, "nobody")))
             case 2:
-                one = replace(one, sender_device_id=1 + self.choices.below(127))
+                one = one._replace(sender_device_id=1 + self.choices.below(127))
             case 3:
-                one = replace(one, kind=self.choices.of(tuple(EnvelopeKind)))
+                one = one._replace(kind=self.choices.of(tuple(EnvelopeKind)))
             case 4:
-                one = replace(one, envelope_id=bytes([self.choices.byte()]) * 16)
+                one = one._replace(envelope_id=bytes([self.choices.byte()]) * 16)
             case _:
-                one = replace(one, body=self.edited(one.body) or b"x")
+                one = one._replace(body=self.edited(one.body) or b"x")
         if self.choices.below(2):
-            one = replace(one, envelope_id=bytes([self.choices.byte()]) * 16)
+            one = one._replace(envelope_id=bytes([self.choices.byte()]) * 16)
         self.says(Deliver((one,)))
 
     def shows_other_keys(self) -> None:

@@ -182,7 +182,7 @@ class Troubles:
             mixed = list(frame.deliveries)
             self._dice.shuffle(mixed)
             numbers = [one.number for one in frame.deliveries]
-            renumbered = [replace(one, number=number) for one, number in zip(mixed, numbers, strict=True)]
+            renumbered = [one._replace(number=number) for one, number in zip(mixed, numbers, strict=True)]
             return [replace(frame, deliveries=tuple(renumbered))]
 
         self._meddle(meddle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,7 +93,7 @@ def test_a_healed_message_that_comes_behind_a_later_one_says_so(world: World, al
     alice.send("bob", "first")
     hold_mail(world, alice)
     (mail,) = world.relay.boxes["bob", 1].mail
-    damaged = replace(mail, body=mail.body[:-1] + bytes([mail.body[-1] ^ 1]))
+    damaged = mail._replace(body=mail.body[:-1] + bytes([mail.body[-1] ^ 1]))
     world.relay.boxes["bob", 1].mail = [damaged]
     alice.send("bob", "second")
     world.settle()
@@ -272,7 +271,7 @@ def test_a_message_is_sent_again_three_times_to_a_device_and_is_then_gone(
     hold_mail(world, alice)
     box = world.relay.boxes["bob", 1]
     for _ in range(RESENDS_MAX + 1):
-        box.mail = [replace(one, body=one.body[:-1] + bytes([one.body[-1] ^ 1])) for one in box.mail]
+        box.mail = [one._replace(body=one.body[:-1] + bytes([one.body[-1] ^ 1])) for one in box.mail]
         while bob.possible() or (bob.wake_at is not None and bob.wake_at <= world.clock.now + 3600):
             world.clock.now = max(world.clock.now, bob.wake_at or 0.0)
             for step in bob.possible():

@@ -150,7 +150,7 @@ def test_a_claimed_identity_that_proves_nothing_is_no_identity_change(world: Wor
     (mail,) = world.relay.boxes["alice", 1].mail
     assert mail.kind is EnvelopeKind.PREKEY
     # Bound to Mallory's address, so that the relay cannot give it out as Bob's.
-    world.relay.boxes["alice", 1].mail = [replace(mail, sender_user_id="bob")]
+    world.relay.boxes["alice", 1].mail = [mail._replace(sender_user_id="bob")]
     world.settle()
     assert alice.of(IdentityChanged) == []
     assert [event.sender for event in alice.live if isinstance(event, MessagePending)] == ["bob"]

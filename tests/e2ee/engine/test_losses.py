@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -264,7 +263,7 @@ def test_a_repetition_under_another_id_is_a_duplicate_that_the_report_shows(
     world.settle()
     bob.push(Deliver((mail,)))
     assert Reason.KEY_USED.value not in bob.engine.report().reasons  # the same envelope: nothing to report
-    bob.push(Deliver((replace(mail, envelope_id=b"another id......"),)))
+    bob.push(Deliver((mail._replace(envelope_id=b"another id......"),)))
     report = bob.engine.report()
     assert (report.deliveries["duplicate"], report.reasons[Reason.KEY_USED.value]) == (2, 1)
     assert report.troubles[-1].correlation == correlation_of(b"another id......")

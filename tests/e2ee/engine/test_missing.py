@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +33,7 @@ def deliver(world: World, bob: Device, *mail: Delivery) -> None:
     box = world.relay.boxes[bob.name]
     for one in mail:
         box.number += 1
-        box.mail.append(replace(one, number=box.number))
+        box.mail.append(one._replace(number=box.number))
     box.drained = False
     act_now(world)
 
@@ -99,7 +98,7 @@ def test_nothing_is_missing_before_the_mailbox_was_drained(world: World, alice: 
     world.clock.now += 10 * GAP_AGE_S
     box = world.relay.boxes[bob.name]
     box.number += 1
-    box.mail.append(replace(two, number=box.number))
+    box.mail.append(two._replace(number=box.number))
     bob.connect()
     act_now(world)
     assert bob.of(MessagesMissing) == []

@@ -50,7 +50,7 @@ def outcome(device: Device, delivery: Delivery) -> int | None:
 def test_noise_is_parked_told_and_acknowledged(world: World, alice: Device, bob: Device) -> None:
     bob.send("alice", "hello")
     good = wait_for_mail(world, bob, alice)
-    noise = replace(good, number=9, body=good.body[:-1] + bytes([good.body[-1] ^ 1]), envelope_id=bytes(16))
+    noise = good._replace(number=9, body=good.body[:-1] + bytes([good.body[-1] ^ 1]), envelope_id=bytes(16))
     assert outcome(alice, noise) == 9
     (event,) = [event for event in alice.live if isinstance(event, MessagePending)]
     assert (event.sender, event.envelope_id) == ("bob", bytes(16))
@@ -61,9 +61,9 @@ def test_noise_is_parked_told_and_acknowledged(world: World, alice: Device, bob:
 def test_a_parked_envelope_that_comes_again_is_parked_once(world: World, alice: Device, bob: Device) -> None:
     bob.send("alice", "hello")
     good = wait_for_mail(world, bob, alice)
-    noise = replace(good, body=good.body[:-1] + bytes([good.body[-1] ^ 1]), envelope_id=bytes(16))
+    noise = good._replace(body=good.body[:-1] + bytes([good.body[-1] ^ 1]), envelope_id=bytes(16))
     for number in (7, 8):
-        assert outcome(alice, replace(noise, number=number)) == number
+        assert outcome(alice, noise._replace(number=number)) == number
     with alice.store.begin() as unit:
         assert len(unit.pending.from_device("bob", 1)) == 1
 
@@ -92,14 +92,14 @@ def test_mail_from_a_blocked_user_is_dropped(world: World, alice: Device, bob: D
 def test_the_same_mail_twice_in_one_batch_is_told_once(world: World, alice: Device, bob: Device) -> None:
     bob.send("alice", "hello")
     mail = wait_for_mail(world, bob, alice)
-    alice.push(Deliver((mail, replace(mail, number=mail.number + 1))))
+    alice.push(Deliver((mail, mail._replace(number=mail.number + 1))))
     assert alice.texts() == ["hello"]
 
 
 def test_mail_under_another_envelope_id_is_no_second_message(world: World, alice: Device, bob: Device) -> None:
     bob.send("alice", "hello")
     mail = wait_for_mail(world, bob, alice)
-    alice.push(Deliver((mail, replace(mail, number=mail.number + 1, envelope_id=bytes(16)))))
+    alice.push(Deliver((mail, mail._replace(number=mail.number + 1, envelope_id=bytes(16)))))
     assert alice.texts() == ["hello"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +26,7 @@ def damage_mail(world: World, device: Device) -> None:
         at = world.dice.randrange(len(mail))
         body = bytearray(mail[at].body)
         body[world.dice.randrange(len(body))] ^= 1
-        mail[at] = replace(mail[at], body=bytes(body))
+        mail[at] = mail[at]._replace(body=bytes(body))
 
 
 def lose_session(device: Device, peer: str) -> None:

@@ -155,7 +155,7 @@ def test_r6_3_on_a_session_that_works_new_envelopes_are_asked_for_every_two_seco
     alice.lose_connection()
     for number, one in enumerate(mail, 1):
         noise = forged(alice, bob, number)
-        bob.push(Deliver((noise, replace(one, number=2000 + number))))
+        bob.push(Deliver((noise, one._replace(number=2000 + number))))
         act_now(world)
         asked_at_once = number == 1
         assert waiting(bob)[noise.envelope_id] == int(asked_at_once)

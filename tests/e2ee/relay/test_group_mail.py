@@ -197,7 +197,7 @@ def test_a_number_that_stood_for_another_message_is_rolled_back(team: Team) -> N
     bad = replace(frame, messages=(replace(frame.messages[1], envelope_id=bytes(16)),))
     assert team.alice.send(bad).one(GroupSubmitted).refusal == RefusalCode.ROLLED_BACK
     direct = team.alice.device.submit(team.bob.device, b"x")
-    direct = replace(direct, submissions=(replace(direct.submissions[0], number=frame.messages[0].number),))
+    direct = replace(direct, submissions=(direct.submissions[0]._replace(number=frame.messages[0].number),))
     assert team.alice.send(direct).one(Submitted).refusal == RefusalCode.ROLLED_BACK
 
 

@@ -43,7 +43,7 @@ def test_r4_11_a_number_is_remembered_after_the_relay_was_closed_and_opened(tmp_
     with RelayStore.open(f"sqlite:///{tmp_path}/relay.db") as store:
         line = Desk(store=store).log_in(alice.device)
         assert line.send(frame).one(Submitted).outcomes == (DUPLICATE,)
-        other = replace(frame, submissions=(replace(alice.device.submission({1: b"x"}), number=1),))
+        other = replace(frame, submissions=(alice.device.submission({1: b"x"})._replace(number=1),))
         assert line.send(other).one(Submitted).refusal == RefusalCode.ROLLED_BACK
 
 

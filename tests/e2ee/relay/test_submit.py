@@ -43,7 +43,7 @@ def test_r4_15_what_is_of_a_group_comes_only_by_way_of_the_group(kind: EnvelopeK
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
     frame = alice.device.submit(bob.device, b"x")
     envelope = frame.submissions[0].envelopes[0]._replace(kind=kind)
-    alice.send_bytes(encode_frame(replace(frame, submissions=(replace(frame.submissions[0], envelopes=(envelope,)),))))
+    alice.send_bytes(encode_frame(replace(frame, submissions=(frame.submissions[0]._replace(envelopes=(envelope,)),))))
     assert (alice.code, bob.bodies()) == (RefusalCode.MALFORMED, [])
 
 
@@ -84,7 +84,7 @@ def test_r4_9_what_comes_behind_a_refused_submission_is_not_tried() -> None:
     alice, bob = desk.join(Device("alice")), desk.join(Device("bob"))
     used = alice.device.submit(bob.device, b"one")
     alice.send(used).received.clear()
-    other = replace(alice.device.submission({1: b"other"}), number=used.submissions[0].number)
+    other = alice.device.submission({1: b"other"})._replace(number=used.submissions[0].number)
     frame = replace(alice.device.submit(bob.device), submissions=(other, alice.device.submission({1: b"behind"})))
     answer = alice.send(frame).one(Submitted)
     assert (answer.outcomes, answer.refusal) == ((), RefusalCode.ROLLED_BACK)
@@ -230,7 +230,7 @@ def test_r4_15_frames_whose_parts_contradict_each_other_close_the_connection() -
     contradictions = (
         replace(good, devices=good.devices * 2),
         replace(good, devices=()),
-        replace(good, submissions=(replace(first, envelopes=first.envelopes * 2),)),
+        replace(good, submissions=(first._replace(envelopes=first.envelopes * 2),)),
         replace(good, submissions=(second, first)),
         replace(good, submissions=(first, first)),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -73,7 +72,7 @@ def test_what_comes_later_on_a_chain_that_does_not_come_is_asked_for_at_once(
     (mail,) = [one for one in world.relay.boxes["bob", 1].mail if one.body[:32] == team.group_id]
     bob.connect()
     world.settle()
-    bob.push(Deliver((replace(mail, number=mail.number + 100, envelope_id=bytes(16)),)))
+    bob.push(Deliver((mail._replace(number=mail.number + 100, envelope_id=bytes(16)),)))
     world.settle()
     # Nothing of this id was ever sent: the relay made it up, and nobody waits for it.
     assert [one.why for one in bob.of(MessageLost)] == [Reason.NOT_KNOWN]
