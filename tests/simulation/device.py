@@ -378,8 +378,11 @@ class Device:
             pass
         for user, identity_key in list(self.account.undecided):
             trust = partial(decisions.trust, user=user, identity_key=identity_key)
+            decided = True
             with suppress(IdentityError):
-                self.ask(lambda engine, trust=trust: engine.do(trust))  # type: ignore[misc]
+                decided = self.perform(lambda engine, trust=trust: engine.do(trust)[1])  # type: ignore[misc]
+            if decided:
+                del self.account.undecided[user, identity_key]
 
     def _read_one(self) -> bool:
         engine = self.engine

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from e2ee.frames import Deliver
+    from e2ee.groups import Membership
 
     from .device import Backup, Device
     from .world import World
@@ -79,11 +80,11 @@ class Troubles:
                 (3, "restore the relay", self._restore_relay),
             ]
         if Extra.IDENTITIES in extras:
-            self._kinds += [(3, "another identity", self._begin_anew)]
+            self._kinds += [(8, "another identity", self._begin_anew)]
             for device in world.devices:
                 device.choose(ClientOptions(one_time_prekeys=3, identities=self._dice.choice(POLICIES)))
         self._backups: list[tuple[Device, Backup]] = []
-        self._relay_backup: Path | None = None
+        self._relay_backup: tuple[Path, dict[bytes, Membership]] | None = None
 
     def begin(self) -> None:
         """Plan the first thing."""
@@ -161,13 +162,16 @@ class Troubles:
         device.put_back(backup)
 
     def _back_up_relay(self) -> None:
-        self._relay_backup = self._world.folder / "relay-backup.db"
-        copy_database(self._world.relay.path, self._relay_backup)
+        path = self._world.folder / "relay-backup.db"
+        copy_database(self._world.relay.path, path)
+        self._relay_backup = (path, dict(self._world.judge.groups.states))
 
     def _restore_relay(self) -> None:
         if self._relay_backup is not None:
             self._world.judge.relay_rolled_back(device.name for device in self._world.devices)
-            self._world.relay.kill(self._relay_backup)
+            path, groups = self._relay_backup
+            self._world.relay.kill(path)
+            self._world.judge.groups.relay_rolled_back(groups)
 
     def _begin_anew(self) -> None:
         """Let a user with one device come back without any of what it had."""

@@ -78,10 +78,13 @@ class GroupLife:
                 Operation.DEMOTE,
                 Operation.CLOSE,
                 Operation.LEAVE,
+                Operation.DELETE,
             ]
         )
         user = self._dice.choice(self._world.users())
-        if operation is Operation.CLOSE or (operation is Operation.LEAVE and self._dice.random() < 0.5):
+        if operation in (Operation.CLOSE, Operation.DELETE) or (
+            operation is Operation.LEAVE and self._dice.random() < 0.5
+        ):
             self._act(device, group, operation, None)
         else:
             self._act(device, group, operation, user)

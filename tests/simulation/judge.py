@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from e2ee.diagnostics import Reason
 from e2ee.events import (
     DeliveryState,
     DirectMessage,
@@ -53,6 +54,7 @@ class Account:
     copies: dict[str, int] = field(default_factory=dict)  # of what the user's other devices have sent
     last: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))  # conversation numbers
     failed: set[str] = field(default_factory=set)  # messages of its own
+    behind: set[str] = field(default_factory=set)  # messages of its own that wait until the relay has a log again
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by sender
     undecided: dict[tuple[str, bytes], None] = field(
         default_factory=dict
@@ -104,7 +106,7 @@ class Judge:
 
     def told(self, device: DeviceName, account: Account, event: DurableEvent) -> None:
         """An application has been given an event."""
-        if isinstance(event, GroupMessage) and device[0] not in self.groups.readers.get(event.message_id, ()):
+        if isinstance(event, GroupMessage) and not self.groups.may_read(device[0], event.message_id):
             self.blame(f"{device} was told {event.text!r}, and was no member when it was stored")
         match event:
             case DirectMessage() | GroupMessage():
@@ -114,9 +116,12 @@ class Judge:
                 self._once(device, account.copies, event)
             case MessageState(state=DeliveryState.FAILED | DeliveryState.EXPIRED):
                 account.failed.add(event.message_id)
+            case MessageState(state=DeliveryState.HELD, why=Reason.RELAY_LOG_BEHIND):
+                account.behind.add(event.message_id)
             case MessageLost():
                 account.lost[event.sender] += event.count
             case IdentityChanged(adopted=False):
+                account.undecided.pop((event.user, event.shown), None)  # what was shown last is decided last
                 account.undecided[event.user, event.shown] = None
             case HistoryGap():
                 account.gaps += 1

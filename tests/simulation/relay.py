@@ -129,8 +129,8 @@ class SimulatedRelay:
     def _send(self, connection: Connection, frame: RelayFrame) -> None:
         session = connection.session
         to = None if session is None else (session.device.user_id, session.device.device_id)
-        if to is not None:
-            self._judge.groups.answered(to, frame)
+        if to is not None and session is not None:
+            self._judge.groups.answered(to, session.identity_key, frame)
         line = self._connections.get(connection)
         if line is None:
             return

@@ -28,6 +28,10 @@ EXTRAS: Final[tuple[frozenset[Extra], ...]] = (
     frozenset({Extra.RESTORES}),
     frozenset({Extra.RELAY_RESTORES}),
     frozenset({Extra.IDENTITIES}),
+    frozenset({Extra.GROUPS, Extra.RESTORES}),
+    frozenset({Extra.GROUPS, Extra.RESTORES}),
+    frozenset({Extra.GROUPS, Extra.IDENTITIES}),
+    frozenset({Extra.GROUPS, Extra.IDENTITIES}),
 )
 TROUBLE_MAX_S: Final = 600.0  # simulated; the things that happen end long before
 PEACE_S: Final = 3_600.0  # simulated seconds in which everything must have arrived

@@ -179,12 +179,18 @@ class World:
             if one.message_id not in known:
                 yield f"{one.text!r} at {device.name}"
 
+    def _is_told_that_it_does_not_go(self, one: Sent) -> bool:
+        """Whether the sender was told that a message to a group has failed, or waits for a log that cannot come."""
+        accounts = [device.account for device in self.of_user(one.sender[0])]
+        waits = self.judge.groups.is_taken(one.to) and any(one.message_id in account.behind for account in accounts)
+        return waits or any(one.message_id in account.failed for account in accounts)
+
     def _unread(self, one: Sent, devices: list[Device]) -> Iterator[str]:
         """Whether a message to a group is with all who were members when it was stored, or given up before."""
-        readers = self.judge.groups.readers.get(one.message_id, set())
-        if not readers and not any(one.message_id in device.account.failed for device in self.of_user(one.sender[0])):
+        groups = self.judge.groups
+        if not groups.was_stored(one.message_id) and not self._is_told_that_it_does_not_go(one):
             yield f"{one.text!r} of {one.sender}, never stored"
         for device in devices:
             has_it = one.message_id in device.account.messages or device.account.lost[one.sender[0]]
-            if device.name[0] in readers and device.name != one.sender and not has_it:
+            if groups.may_read(device.name[0], one.message_id) and device.name != one.sender and not has_it:
                 yield f"{one.text!r} at {device.name}"
