@@ -41,6 +41,7 @@ __all__ = [
     "everybody_has",
     "failed",
     "give",
+    "has_devices",
     "refusal_to_give",
     "some_device_is_gone",
     "stored",
@@ -136,13 +137,8 @@ def _rows(step: Step, loaded: LoadedOwnSenderKey) -> list[Distribution]:
 def give(step: Step, lane: GroupLane, group: Membership, loaded: LoadedOwnSenderKey, user_id: str) -> None:
     """Queue the key, where it stands now, in the lane to a user. The relay told the devices, or the user itself."""
     seat = group.members.get(UserId(user_id))
-    known = {device.device_id: device.registration_id for device in step.unit.devices.of(user_id)}
-    listed = {
-        device.device_id: device.registration_id
-        for one in lane.devices or ()
-        if one.user_id == user_id
-        for device in one.devices
-    } or known
+    known = _known_devices(step, user_id)
+    listed = _listed_devices(lane, user_id) or known
     if seat is None or not listed:
         return
     for device_id, registration_id in listed.items():
@@ -153,6 +149,25 @@ def give(step: Step, lane: GroupLane, group: Membership, loaded: LoadedOwnSender
     body = encode_body(SenderKeyBody(group.group_id, loaded.key.distribution_message()))
     step.queue(ContentKind.SENDER_KEY, user_id, body)
     lane.keying.add(user_id)
+
+
+def has_devices(step: Step, lane: GroupLane, user_id: str) -> bool:
+    """Whether we know any device of a user, to which `give` gives the key."""
+    return bool(_listed_devices(lane, user_id) or _known_devices(step, user_id))
+
+
+def _listed_devices(lane: GroupLane, user_id: str) -> dict[int, int]:
+    """As the relay told them for the group: device and registration."""
+    return {
+        device.device_id: device.registration_id
+        for one in lane.devices or ()
+        if one.user_id == user_id
+        for device in one.devices
+    }
+
+
+def _known_devices(step: Step, user_id: str) -> dict[int, int]:
+    return {device.device_id: device.registration_id for device in step.unit.devices.of(user_id)}
 
 
 def _give_up_held(step: Step, lane: GroupLane, loaded: LoadedOwnSenderKey) -> None:

@@ -29,6 +29,7 @@ class GroupLane(Lane):
     bundles: set[bytes] = field(default_factory=set)  # ids of requests for them without an answer
     to_key: deque[str] = field(default_factory=deque)  # users that lack the key
     requested: set[str] = field(default_factory=set)  # users who have asked for it
+    looking: bool = False  # for devices of users who have asked for the key, and of whom none was known
     comparing: bool = False  # with the relay's log, which was or may be shorter than ours
     keying: set[str] = field(default_factory=set)  # users whom it is on its way to
 

@@ -27,7 +27,7 @@ from e2ee.limits import COUNTER_MAX, ENVELOPES_PER_FRAME_MAX, GROUP_MESSAGE_SIZE
 from ratchet.messages import SenderKeyMessage
 from store import Envelope
 
-from .distribution import ask_devices, everybody_has, give, some_device_is_gone
+from .distribution import ask_devices, everybody_has, give, has_devices, some_device_is_gone
 from .keys import current_key, own_key, rotate
 from .lane import GroupLane, group_lane
 from .state import membership
@@ -117,26 +117,34 @@ def _pump(step: Step, group_id: bytes, lane: GroupLane) -> None:
         return
     rows = _still_good(step, group_id, rows)
     if not rows:
-        _answer_requests(step, lane, group)
+        if not _answer_requests(step, lane, group):
+            return
         queued = step.unit.outgoing.next_in(name, QUEUED, limit=MESSAGES_AT_ONCE_MAX)
         rows = _encrypt_queued(step, lane, group, queued)
     if rows:
         _submit(step, lane, group_id, rows)
 
 
-def _answer_requests(step: Step, lane: GroupLane, group: Membership) -> None:
-    """Give the key to those who asked for it.
+def _answer_requests(step: Step, lane: GroupLane, group: Membership) -> bool:
+    """Give the key to those who asked for it; False: the relay is asked for their devices first.
 
     Only now: whatever is of an earlier position has been stored at the relay, and so comes before the key. There it
     waits, and is asked for when the key does not open it. After the key it would look like a duplicate.
     """
     if not lane.requested:
-        return
+        return True
+    if not lane.looking and not all(has_devices(step, lane, user_id) for user_id in lane.requested):
+        # It had no prekeys yet when the relay told us the list: it was about to come back under a new registration.
+        lane.looking = True
+        ask_devices(step, group.group_id)
+        return False
+    lane.looking = False
     # One that was given up is of no use to anybody: a new one tells that it does not come.
     loaded = current_key(step, group.group_id) or own_key(step, group.group_id)
-    for user_id in lane.requested:
+    for user_id in sorted(lane.requested):
         give(step, lane, group, loaded, user_id)
     lane.requested.clear()
+    return True
 
 
 def _reason_to_wait(step: Step, group_id: bytes) -> Reason | None:

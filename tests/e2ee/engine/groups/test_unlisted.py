@@ -35,7 +35,10 @@ def all_of(device: Device) -> None:
         steps[0]()
 
 
-def test_what_is_sent_to_a_group_while_a_member_begins_anew_arrives(world: World, alice: Device, bob: Device) -> None:
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_is_sent_to_a_group_while_a_member_begins_anew_arrives(
+    world: World, alice: Device, bob: Device, *, direct: bool
+) -> None:
     Member(alice).create()
     Member(bob).join()
     talk(world, (alice, bob), (bob, alice))
@@ -48,12 +51,16 @@ def test_what_is_sent_to_a_group_while_a_member_begins_anew_arrives(world: World
     bob.connect()
     while registration(bob) == before or not bob.connected:
         bob.possible()[0]()
+    if direct:  # by which she learns that he has no device, and forgets the one he had
+        alice.send("bob", "direct")
+        all_of(alice)
+        assert alice.do(lambda step: step.unit.devices.of("bob")) == []
     message_id, output = alice.engine.send_group("team", "while he begins anew")
     alice.take(output)
     all_of(alice)
     assert alice.states(message_id) == [DeliveryState.SENT]
     for _ in range(6):
         world.settle()
-        world.clock.now += 120
+        world.clock.now += 50
     assert texts(bob)[-1] == "while he begins anew"
     assert bob.engine.report().waiting_to_be_opened == 0
