@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from e2ee.frames import Login
 
+    from .engines import Device
+
 NAME = "127.0.0.1:1"
 
 
@@ -122,3 +124,13 @@ class CoreOffice(PostOffice):
                 case _:
                     pass
         return answers
+
+
+def restore(office: CoreOffice, backup: Path | None, *devices: Device) -> None:
+    """Put a backup of the relay in its place, while nobody is connected; then *devices* come back."""
+    for device in devices:
+        if device.connected:
+            device.lose_connection()
+    office.restore(backup)
+    for device in devices:
+        device.connect()

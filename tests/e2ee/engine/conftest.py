@@ -6,20 +6,35 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.core_office import CoreOffice
 from tests.support.engines import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.engines import Device
+    from tests.support.engines import Clock, Device
+    from tests.support.post_office import PostOffice
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path, seed=1)
+def make_relay() -> Callable[[Clock], PostOffice] | None:
+    """What makes the relay of `world`; None: the simplest one. Modules that need another have their own."""
+    return None
+
+
+@pytest.fixture
+def world(tmp_path: Path, make_relay: Callable[[Clock], PostOffice] | None) -> Iterator[World]:
+    made = World(tmp_path, seed=1, make_relay=make_relay)
     yield made
     made.close()
+
+
+@pytest.fixture
+def office(world: World) -> CoreOffice:
+    """The relay of `world`, in modules whose `make_relay` makes the real core."""
+    assert isinstance(world.relay, CoreOffice)
+    return world.relay
 
 
 @pytest.fixture

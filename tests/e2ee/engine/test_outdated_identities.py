@@ -13,18 +13,16 @@ from e2ee.events import DeliveryState, IdentityChanged
 from e2ee.frames import DeviceChange, DeviceRef, GetBundles, Submit, Submitted
 from e2ee.options import ClientOptions
 from e2ee.trust import ADOPTION_INTERVAL_S, ADOPTIONS_MAX, Decision, Direction, IdentityPolicy
-from tests.support.engines import World
 from tests.support.post_office import PostOffice
 
 from .test_policies import new_identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from e2ee.frames import ClientFrame, RelayFrame, UserBundles
     from e2ee.trust import Policy
-    from tests.support.engines import Device
+    from tests.support.engines import Clock, Device, World
     from tests.support.post_office import DeviceName
 
 HELD, SENT, DELIVERED = DeliveryState.HELD, DeliveryState.SENT, DeliveryState.DELIVERED
@@ -60,15 +58,8 @@ def relay() -> Counting:
 
 
 @pytest.fixture
-def world(tmp_path: Path, relay: Counting) -> Iterator[World]:
-    made = World(tmp_path, seed=1, make_relay=lambda _clock: relay)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def alice(world: World) -> Device:
-    return world.device("alice")
+def make_relay(relay: Counting) -> Callable[[Clock], Counting]:
+    return lambda _clock: relay
 
 
 @pytest.fixture

@@ -13,46 +13,23 @@ from e2ee.events import DeliveryState, GroupMessage, MessageState, RelayRolledBa
 from e2ee.groups import GroupKind
 from e2ee.options import ClientOptions
 from e2ee.trust import IdentityPolicy
-from tests.support.core_office import CoreOffice
-from tests.support.engines import World
+from tests.support.core_office import CoreOffice, restore
 from tests.support.group_talk import Member
 from tests.support.rolling_back import numbers, talk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.engines import Clock, Device
+    from tests.support.engines import Clock, Device, World
 
 DAY_S = 24 * 3600.0
 SILENT = ClientOptions(one_time_prekeys=3, receipts=False)  # whose peers never learn what has arrived
 
 
 @pytest.fixture
-def office() -> list[CoreOffice]:
-    """The relay of `world`, once there is one."""
-    return []
-
-
-@pytest.fixture
-def world(tmp_path: Path, office: list[CoreOffice]) -> Iterator[World]:
-    def relay(clock: Clock) -> CoreOffice:
-        office.append(CoreOffice(tmp_path / "relay.db", clock))
-        return office[0]
-
-    made = World(tmp_path, seed=1, make_relay=relay)
-    yield made
-    made.close()
-
-
-def restore(office: CoreOffice, backup: Path | None, *devices: Device) -> None:
-    """Put a backup of the relay in its place, while nobody is connected; then *devices* come back."""
-    for device in devices:
-        if device.connected:
-            device.lose_connection()
-    office.restore(backup)
-    for device in devices:
-        device.connect()
+def make_relay(tmp_path: Path) -> Callable[[Clock], CoreOffice]:
+    return lambda clock: CoreOffice(tmp_path / "relay.db", clock)
 
 
 def losses(device: Device) -> list[RelayRolledBack]:
@@ -70,15 +47,15 @@ def lie(device: Device, submission_number: int) -> None:
 
 
 def test_what_was_confirmed_and_lost_is_sent_again_once_and_the_application_is_told_how_much(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     talk(world, (alice, bob), (bob, alice))
     bob.lose_connection()
-    backup = office[0].back_up()
+    backup = office.back_up()
     sent = [alice.send("bob", f"lost {number}") for number in range(3)]
     world.settle()
     assert [alice.states(one) for one in sent] == [[DeliveryState.SENT]] * 3
-    restore(office[0], backup, alice, bob)
+    restore(office, backup, alice, bob)
     world.settle()
     assert losses(alice) == [RelayRolledBack(3, 0)]
     assert bob.texts()[1:] == ["lost 0", "lost 1", "lost 2"]
@@ -91,17 +68,17 @@ def test_what_was_confirmed_and_lost_is_sent_again_once_and_the_application_is_t
 
 
 def test_what_its_receiver_has_already_is_told_once_and_confirmed_again(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     talk(world, (alice, bob), (bob, alice))
-    backup = office[0].back_up()
+    backup = office.back_up()
     alice.lose_connection()
     alice.connect()
     message_id = alice.send("bob", "taken")
     while bob.texts() != [*bob.texts()[:1], "taken"]:
         (alice.possible() + bob.possible())[0]()
     assert DeliveryState.DELIVERED not in alice.states(message_id)  # the receipt is lost with the relay
-    restore(office[0], backup, alice, bob)
+    restore(office, backup, alice, bob)
     world.settle()
     assert losses(alice) == [RelayRolledBack(1, 0)]
     assert bob.texts()[1:] == ["taken"]
@@ -109,13 +86,13 @@ def test_what_its_receiver_has_already_is_told_once_and_confirmed_again(
 
 
 def test_a_relay_that_lost_everything_gets_what_was_not_delivered_whoever_comes_first(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     talk(world, (alice, bob), (bob, alice))
     bob.lose_connection()
     alice.send("bob", "before the loss")
     world.settle()
-    restore(office[0], None, alice)
+    restore(office, None, alice)
     world.settle()  # bob is nobody there
     bob.connect()
     world.settle()
@@ -126,15 +103,15 @@ def test_a_relay_that_lost_everything_gets_what_was_not_delivered_whoever_comes_
 
 
 def test_a_store_that_is_opened_after_the_loss_still_knows_what_was_confirmed(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     talk(world, (alice, bob), (bob, alice))
     bob.lose_connection()
-    backup = office[0].back_up()
+    backup = office.back_up()
     alice.send("bob", "lost")
     world.settle()
     alice.restart()
-    restore(office[0], backup, alice, bob)
+    restore(office, backup, alice, bob)
     world.settle()
     assert bob.texts()[1:] == ["lost"]
 
@@ -154,29 +131,29 @@ def test_a_lost_acknowledgement_or_an_unanswered_submission_is_no_loss_of_the_re
 
 
 def test_an_upload_that_the_relay_confirmed_is_enough_to_notice_a_loss(
-    world: World, office: list[CoreOffice], alice: Device
+    world: World, office: CoreOffice, alice: Device
 ) -> None:
-    backup = office[0].back_up()
+    backup = office.back_up()
     alice.rotate_prekeys()
     world.settle()
-    restore(office[0], backup, alice)
+    restore(office, backup, alice)
     world.settle()
     assert losses(alice) == [RelayRolledBack(0, 0)]
     assert numbers(alice)["upload_number"] == 3
 
 
 def test_messages_to_a_group_go_again_to_those_who_were_in_it(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     Member(alice).create()
     Member(bob).join()
     alice.take(alice.engine.send_group("team", "first")[1])
     world.settle()
     bob.lose_connection()
-    backup = office[0].back_up()
+    backup = office.back_up()
     alice.take(alice.engine.send_group("team", "lost")[1])
     world.settle()
-    restore(office[0], backup, alice, bob)
+    restore(office, backup, alice, bob)
     world.settle()
     assert losses(alice) == [RelayRolledBack(1, 0)]
     assert [event.text for event in bob.of(GroupMessage)] == ["first", "lost"]
@@ -279,14 +256,14 @@ def test_what_is_older_than_30_days_does_not_go_again(world: World, alice: Devic
 
 
 def test_a_lie_about_a_loss_does_not_bring_mail_of_before_under_a_new_identity(
-    world: World, office: list[CoreOffice]
+    world: World, office: CoreOffice
 ) -> None:
     options = ClientOptions(one_time_prekeys=3, identities=IdentityPolicy.ALWAYS)
     alice = world.device("alice", options=options)
     bob = world.device("bob", options=SILENT)
     talk(world, (alice, bob))
     bob.lose_connection()
-    with office[0].store.begin() as unit:
+    with office.store.begin() as unit:
         unit.users.remove("bob")
     other = world.device("bob", options=SILENT)  # the relay gives the name to somebody else
     other.send("alice", "a new key")
@@ -302,14 +279,14 @@ def test_a_lie_about_a_loss_does_not_bring_mail_of_before_under_a_new_identity(
 
 
 def test_sent_is_told_again_for_what_was_stored_again(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     talk(world, (alice, bob), (bob, alice))
     bob.lose_connection()
-    backup = office[0].back_up()
+    backup = office.back_up()
     message_id = alice.send("bob", "lost")
     world.settle()
-    restore(office[0], backup, alice)
+    restore(office, backup, alice)
     world.settle()
     assert [event.state for event in alice.of(MessageState) if event.message_id == message_id] == [
         DeliveryState.SENT,

@@ -12,42 +12,19 @@ from e2ee.engine.waits import WAIT_MAX_S
 from e2ee.events import DeliveryState, GroupForked, GroupMessage, MessageState
 from e2ee.frames import AppendEntry, GetGroupDevices, GroupDevices
 from e2ee.groups import GroupKind, Operation
-from tests.support.core_office import CoreOffice
-from tests.support.engines import World
+from tests.support.core_office import CoreOffice, restore
 from tests.support.group_talk import Member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.support.engines import Clock, Device
+    from tests.support.engines import Clock, Device, World
 
 
 @pytest.fixture
-def office() -> list[CoreOffice]:
-    """The relay of `world`, once there is one."""
-    return []
-
-
-@pytest.fixture
-def world(tmp_path: Path, office: list[CoreOffice]) -> Iterator[World]:
-    def relay(clock: Clock) -> CoreOffice:
-        office.append(CoreOffice(tmp_path / "relay.db", clock))
-        return office[0]
-
-    made = World(tmp_path, seed=1, make_relay=relay)
-    yield made
-    made.close()
-
-
-def restore(office: CoreOffice, backup: Path | None, *devices: Device) -> None:
-    """Put a backup of the relay in its place, while nobody is connected; then *devices* come back."""
-    for device in devices:
-        if device.connected:
-            device.lose_connection()
-    office.restore(backup)
-    for device in devices:
-        device.connect()
+def make_relay(tmp_path: Path) -> Callable[[Clock], CoreOffice]:
+    return lambda clock: CoreOffice(tmp_path / "relay.db", clock)
 
 
 def settle(world: World, times: int = 4) -> None:
@@ -79,15 +56,15 @@ def invited(alice: Device, bob: Device) -> None:
 
 @pytest.mark.parametrize("everything", [False, True])
 def test_members_put_the_log_back_that_the_relay_has_lost_and_go_on(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device, *, everything: bool
+    world: World, office: CoreOffice, alice: Device, bob: Device, *, everything: bool
 ) -> None:
-    backup = office[0].back_up()
+    backup = office.back_up()
     invited(alice, bob)
     Member(alice).act(Operation.PROMOTE, "bob")
     send(alice, "before")
     world.settle()
     fingerprint = Member(alice).group().fingerprint
-    restore(office[0], None if everything else backup, alice, bob)
+    restore(office, None if everything else backup, alice, bob)
     settle(world)
     send(alice, "after")
     settle(world)
@@ -101,16 +78,16 @@ def test_members_put_the_log_back_that_the_relay_has_lost_and_go_on(
 
 
 def test_while_its_author_is_away_messages_are_held_with_the_reason_and_everybody_reads_on(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     Member(alice).create(kind=GroupKind.INVITATION)
     Member(alice).act(Operation.INVITE, "bob")
-    backup = office[0].back_up()
+    backup = office.back_up()
     Member(bob).join(Member(bob).groups()[0].id)
     send(alice, "before")
     world.settle()
     bob.lose_connection()
-    restore(office[0], backup, alice)
+    restore(office, backup, alice)
     send(alice, "held")
     settle(world)
     assert reasons(alice)[-1] == Reason.RELAY_LOG_BEHIND.value
@@ -121,7 +98,7 @@ def test_while_its_author_is_away_messages_are_held_with_the_reason_and_everybod
 
 
 def test_who_was_removed_before_the_loss_gets_nothing_after_it(
-    world: World, office: list[CoreOffice], alice: Device, bob: Device
+    world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
     carol = world.device("carol")
     Member(alice).create(kind=GroupKind.INVITATION)
@@ -130,10 +107,10 @@ def test_who_was_removed_before_the_loss_gets_nothing_after_it(
         Member(device).join(Member(device).groups()[0].id)
     send(alice, "for three")
     world.settle()
-    backup = office[0].back_up()
+    backup = office.back_up()
     Member(alice).act(Operation.REMOVE, "carol")
     world.settle()
-    restore(office[0], backup, alice, bob, carol)
+    restore(office, backup, alice, bob, carol)
     settle(world)
     send(alice, "for two")
     settle(world)
