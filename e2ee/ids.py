@@ -10,7 +10,16 @@ from uuid import UUID
 
 from .errors import InvalidUserId
 
-__all__ = ["ENVELOPE_ID_SIZE", "MESSAGE_ID_SIZE", "GroupId", "MessageId", "UserId", "parse_user_id", "service_id"]
+__all__ = [
+    "ENVELOPE_ID_SIZE",
+    "MESSAGE_ID_SIZE",
+    "GroupId",
+    "MessageId",
+    "UserId",
+    "has_unknown_characters",
+    "parse_user_id",
+    "service_id",
+]
 
 UserId = NewType("UserId", str)
 """A user's name at the relay: 1 to 128 bytes of UTF-8 in NFC, compared byte by byte."""
@@ -29,8 +38,12 @@ _SERVICE_ID_LABEL: Final = b"e2ee service id v1\x00"
 _UUID: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-([0-9a-f])[0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
 )
-# Invisible characters that make two names look alike, beyond the categories refused below.
-_REFUSED_CATEGORIES: Final = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")
+# What cannot be seen, or makes two names look alike.
+_REFUSED_CATEGORIES: Final = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs")
+_UNASSIGNED: Final = "Cn"
+# Code points without a character for ever, and those set aside for more that cannot be seen.
+_NEVER_SEEN: Final = (range(0x2065, 0x2066), range(0xFDD0, 0xFDF0), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000))
+_LAST_OF_PLANE: Final = 0xFFFE  # and the one behind it, in each plane
 
 
 def parse_user_id(text: object) -> UserId:
@@ -47,13 +60,32 @@ def parse_user_id(text: object) -> UserId:
         raise InvalidUserId("a user id is normalised (NFC)")
     # Of ASCII only control characters and the space are refused: what is printable and no space needs no closer look.
     plain = text.isascii() and text.isprintable() and " " not in text
-    if not plain and any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in text):
+    if not plain and any(map(_is_refused, text)):
         raise InvalidUserId("a user id has no control characters, white space, format or bidirectional marks")
     shape = _UUID.fullmatch(text)
     if shape is not None and (shape[1] != "4" or shape[2].lower() not in "89ab" or text != text.lower()):
         # Version 8 is what other names become: a UUID of it could meet one of them.
         raise InvalidUserId("a UUID as a user id has version 4 and lower-case digits")
     return UserId(text)
+
+
+def has_unknown_characters(user_id: UserId) -> bool:
+    """Whether this Python's Unicode does not have a character of *user_id*, so that nobody can say what it looks like.
+
+    A relay lets nobody take such a name. Once a relay with a newer Unicode has, everybody else goes by the relay:
+    a client that refused the name could not read the frame in which it stands.
+    """
+    return not user_id.isascii() and any(unicodedata.category(one) == _UNASSIGNED for one in user_id)
+
+
+def _is_refused(character: str) -> bool:
+    """Whether no user id has this character. The same for every version of Unicode that has it, or does not yet."""
+    point = ord(character)
+    return (
+        unicodedata.category(character) in _REFUSED_CATEGORIES
+        or point & _LAST_OF_PLANE == _LAST_OF_PLANE
+        or any(point in some for some in _NEVER_SEEN)
+    )
 
 
 def service_id(user_id: UserId) -> UUID:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from e2ee.codec import decode_array, integer, octets, record, text, user
+from e2ee.errors import MalformedFrame
 from e2ee.frames import DEVICE_ID_MAX
+from e2ee.ids import has_unknown_characters
 from e2ee.limits import COUNTER_MAX
 from e2ee.wire import NONCE_SIZE, REGISTRATION_ID_MAX
 
@@ -51,4 +53,6 @@ _read = record(
 def parse_claim(data: bytes) -> Claim:
     """Read a claim. Raises MalformedFrame."""
     claim: Claim = _read(decode_array(data, size_max=CLAIM_SIZE_MAX))
+    if has_unknown_characters(claim.user_id):
+        raise MalformedFrame("a user id with characters that this relay's Unicode does not have")
     return claim

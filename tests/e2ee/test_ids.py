@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2ee.errors import InvalidUserId
-from e2ee.ids import parse_user_id, service_id
+from e2ee.ids import has_unknown_characters, parse_user_id, service_id
 
 A_UUID = "9d0652a3-dcc3-4d11-975f-74d61598733f"
 
@@ -34,6 +34,12 @@ def test_a_name_is_a_user_id_as_it_stands(text: str) -> None:
         "e\u0301",
         "a\ud800",
         "\ue000",
+        "a\u2065",
+        "a\ufdd0",
+        "a\uffff",
+        "a\U0005fffe",
+        "a\U000e0001",
+        "a\U000e0fff",
         A_UUID.upper(),
         A_UUID.replace("4d11", "8d11"),
         A_UUID.replace("4d11", "1d11"),
@@ -46,6 +52,12 @@ def test_a_name_is_a_user_id_as_it_stands(text: str) -> None:
 def test_what_could_be_mistaken_for_another_name_is_refused(text: object) -> None:
     with pytest.raises(InvalidUserId):
         parse_user_id(text)
+
+
+def test_a_name_with_characters_of_a_later_unicode_is_taken_from_a_relay_that_knows_them() -> None:
+    newer = parse_user_id("alice\u0378")  # no version has given this one a character
+    assert has_unknown_characters(newer)
+    assert not any(has_unknown_characters(parse_user_id(name)) for name in ("alice", "müller", "日本"))
 
 
 def test_a_version_4_uuid_is_its_own_service_id() -> None:

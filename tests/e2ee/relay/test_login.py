@@ -14,6 +14,8 @@ from ratchet.labels import SIGN_LOGIN
 from tests.support.relay_device import Device
 from tests.support.relay_talk import Desk, Line
 
+UNKNOWN_NAME = "alice\u0378"  # of a code point that no version of Unicode has given a character
+
 
 def test_the_first_login_binds_the_user_id_and_is_told_counters_of_zero() -> None:
     line = Desk().log_in(Device("alice"))
@@ -97,6 +99,11 @@ def test_r4_2_an_identity_key_without_form_closes_the_connection() -> None:
 def test_r4_3_a_claim_without_form_closes_the_connection(claim: bytes) -> None:
     line = Desk().open(alice := Device("alice"))
     assert line.send(replace(alice.login(line.connection.nonce), claim=claim)).code is RefusalCode.MALFORMED
+
+
+def test_r2_1_nobody_logs_in_under_a_name_whose_characters_the_relay_does_not_know() -> None:
+    line = Desk().open(alice := Device(UNKNOWN_NAME))
+    assert line.send(alice.login(line.connection.nonce)).code is RefusalCode.MALFORMED
 
 
 def test_r4_3_another_version_of_the_protocol_is_told_so() -> None:
