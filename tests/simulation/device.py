@@ -85,6 +85,7 @@ class Device:
         self._link: Link | None = None
         self._line: Line | None = None
         self._life = 0  # counts connections: what was planned for an earlier one is void
+        self._entered = 0  # the connection that the relay has let in last
         self._calls_left: int | None = None  # storage calls until the process dies; None: it lives
         self.engine: Engine | None = None
         self.cut_off = False  # by a partition
@@ -98,6 +99,10 @@ class Device:
     def choose(self, options: ClientOptions) -> None:
         """Open with other options from the next time on."""
         self._options = options
+
+    def is_connected(self) -> bool:
+        """Whether the relay has let it in."""
+        return self._link is not None and self._entered == self._life
 
     def is_ready(self) -> bool:
         """Whether others can write to it."""
@@ -155,9 +160,8 @@ class Device:
 
     def stop(self) -> None:
         """Close as an application does."""
-        engine = self.engine
         self._drop_line()
-        self.engine = None
+        engine, self.engine = self.engine, None
         if engine is not None:
             engine.close()
 
@@ -205,8 +209,7 @@ class Device:
         if self.cut_off:
             self._connect_soon()
             return
-        self._life += 1
-        life = self._life
+        self._life = life = self._life + 1
         self._link = Link(now=self._schedule.now)
         self._line = line = Line(
             self._schedule,
@@ -277,6 +280,7 @@ class Device:
                     self._link.login(login, self._schedule.now)
                     self._turn()
             case LinkUp(welcome=welcome):
+                self._entered = self._life
                 if self._is_new:  # what was for the identity before it went with its mailbox
                     self._is_new = False
                     self._judge.forget(self.name)
@@ -352,8 +356,7 @@ class Device:
         engine = self.engine
         if engine is None or self.ended is not None:
             return False
-        output = self._step(lambda: work(engine))
-        self._apply(output)
+        self._apply(output := self._step(lambda: work(engine)))
         return output is not None
 
     def ask(self, work: Callable[[Engine], tuple[_T, Output]]) -> _T | None:
@@ -361,8 +364,7 @@ class Device:
         engine = self.engine
         if engine is None or self.ended is not None:
             return None
-        done = self._step(lambda: work(engine))
-        if done is None:
+        if (done := self._step(lambda: work(engine))) is None:
             return None
         self._apply(done[1])
         return done[0]
@@ -378,11 +380,10 @@ class Device:
             pass
         for user, identity_key in list(self.account.undecided):
             trust = partial(decisions.trust, user=user, identity_key=identity_key)
-            decided = True
             with suppress(IdentityError):
-                decided = self.perform(lambda engine, trust=trust: engine.do(trust)[1])  # type: ignore[misc]
-            if decided:
-                del self.account.undecided[user, identity_key]
+                if not self.perform(lambda engine, trust=trust: engine.do(trust)[1]):  # type: ignore[misc]
+                    continue
+            del self.account.undecided[user, identity_key]
 
     def _read_one(self) -> bool:
         engine = self.engine

@@ -77,6 +77,8 @@ class Judge:
         self.unsure: set[str] = set()  # messages that whoever has sent them does not know of any more
         self.restored: set[DeviceName] = set()
         self.forgotten: dict[DeviceName, int] = {}  # of messages sent before so many, a device may have forgotten some
+        self.unlisted: dict[DeviceName, int] = {}  # as much: direct messages sent before it was listed anew
+        self._registrations: dict[DeviceName, int] = {}
         self._sealed: dict[Key[DeviceName], bytes] = {}
 
     def blame(self, what: str) -> None:
@@ -93,6 +95,20 @@ class Judge:
     def forget(self, device: DeviceName) -> None:
         """A device need not have anything that was sent to it so far."""
         self.forgotten[device] = len(self.sent)
+
+    def entered(self, device: DeviceName, registration_id: int) -> None:
+        """The relay has let a device in."""
+        self._registrations.setdefault(device, registration_id)
+
+    def listed(self, device: DeviceName, registration_id: int) -> None:
+        """The relay has taken the prekeys of a device.
+
+        One that was rolled back begins anew, and nobody can write to it until it has uploaded. It says that there is
+        a gap; messages to groups wait for it all the same.
+        """
+        if self._registrations[device] != registration_id and device in self.restored:
+            self._registrations[device] = registration_id
+            self.unlisted[device] = len(self.sent)
 
     def relay_rolled_back(self, devices: Iterable[DeviceName]) -> None:
         """The relay has lost what was under way."""

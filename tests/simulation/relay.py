@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import MalformedFrame
-from e2ee.frames import PROTOCOL_VERSION, Challenge, Deliver, EnvelopeKind, Submit, SubmitGroup
+from e2ee.frames import PROTOCOL_VERSION, Challenge, Deliver, EnvelopeKind, Submit, SubmitGroup, Uploaded, Welcome
 from e2ee.relay.connection import Arrived, Close, Connection, Ended, Malformed, Opened, Send, Tick
 from e2ee.relay.core import RelayCore
 from e2ee.relay.limits import IdentityChange, RelayOptions
@@ -131,6 +131,10 @@ class SimulatedRelay:
         to = None if session is None else (session.device.user_id, session.device.device_id)
         if to is not None and session is not None:
             self._judge.groups.answered(to, session.identity_key, frame)
+            if isinstance(frame, Welcome):
+                self._judge.entered(to, session.device.registration_id)
+            elif isinstance(frame, Uploaded):
+                self._judge.listed(to, session.device.registration_id)
         line = self._connections.get(connection)
         if line is None:
             return

@@ -77,14 +77,14 @@ def _live(world: World, troubles: Troubles) -> None:
     troubles.begin()
     world.run_until(lambda: troubles.is_over, TROUBLE_MAX_S)
     troubles.end()
-    world.run_until(world.everything_arrived, PEACE_S)
+    world.run_until(world.is_at_rest, PEACE_S)
     for device in world.devices:
         for user in world.users():
             if user != device.name[0]:
                 world.send(device, user, f"{device.name} to {user}: are we well?")
         for group in troubles.groups.names:
             world.send_group(device, group, f"{device.name} to {group}: are we well?")
-    world.run_until(world.everything_arrived, PEACE_S)
+    world.run_until(world.is_at_rest, PEACE_S)
     for device in world.devices:
         if device.ended is not None:
             world.judge.blame(f"{device.name} has ended: {device.ended!r}")

@@ -151,6 +151,11 @@ class World:
         self.read_all()
         return not self.missing()
 
+    def is_at_rest(self) -> bool:
+        """Whether everybody is connected, has what was sent, and knows what it has lost."""
+        there = all(device.is_connected() or device.ended is not None for device in self.devices)
+        return there and self.everything_arrived() and not self.forgotten_in_silence()
+
     def missing(self) -> list[str]:
         """What has not arrived."""
         return list(chain.from_iterable(self._missing(number, one) for number, one in enumerate(self.judge.sent)))
@@ -165,7 +170,11 @@ class World:
         if one.message_id in self.judge.unsure:
             return
         devices = [device for device in self.devices if number >= self.judge.forgotten.get(device.name, 0)]
-        yield from self._unread(one, devices) if one.to_group else self._undelivered(one, devices)
+        if one.to_group:
+            yield from self._unread(one, devices)
+        else:
+            unlisted = self.judge.unlisted
+            yield from self._undelivered(one, [one for one in devices if number >= unlisted.get(one.name, 0)])
 
     def _undelivered(self, one: Sent, devices: list[Device]) -> Iterator[str]:
         for device in devices:
