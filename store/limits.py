@@ -41,7 +41,9 @@ RECEIPTS_MAX: Final = 100_000  # receipts due; more are due only to peers never 
 RETRY_ATTEMPTS_AGE_S: Final = SEND_LOG_AGE_S  # nothing to retry after that
 ERASED_CHAINS_MAX: Final = 10_000  # ids of erased sender-key chains: a replay of one is a duplicate
 ERASED_CHAINS_AGE_S: Final = 90 * _DAY_S
-IDENTITIES_PER_USER_MAX: Final = 100  # identity keys in one user's history; the oldest undecided go first
+IDENTITIES_PER_USER_MAX: Final = (
+    100  # identity keys in one user's history beside those verified; the oldest undecided go first
+)
 GAPS_MAX: Final = 200  # runs of missing numbers in one conversation of one sender device
 SEAL_KEYS_MAX: Final = 65_536  # salts, one per opening that wrote; then everything is sealed anew
 

@@ -12,6 +12,8 @@ from .limits import IDENTITIES_PER_USER_MAX
 from .outbox import require_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from .work import Work
 
 __all__ = ["Blocked", "Devices", "Heal", "Heals", "Identities", "IdentityRecord", "PeerDevice"]
@@ -67,19 +69,25 @@ class Identities:
         """Every key that the user has shown, oldest first."""
         return [_identity(row) for row in self._work.rows(_HISTORY, (user_id,))]
 
-    def see(self, user_id: str, identity_key: bytes, *, current: bool = False) -> IdentityRecord:
+    def see(
+        self, user_id: str, identity_key: bytes, *, current: bool = False, expendable: Collection[str] = ()
+    ) -> IdentityRecord:
         """Note a key that was shown; the first of a user, or with *current*, is the one on record from now on.
 
-        Beyond 100 keys of a user, the oldest that nobody decided about goes.
+        Beyond 100 keys of a user one goes that is not on record and was never verified: the oldest that nobody
+        decided about, else the oldest whose decision is *expendable*, else the oldest.
         """
         require_device(user_id, 1)
         if type(identity_key) is not bytes or len(identity_key) != 33:
             raise InvalidUse("an identity key has 33 bytes")
         history = self.history(user_id)
         if all(record.identity_key != identity_key for record in history):
-            undecided = [one for one in history if not (one.current or one.decision or one.verification)]
-            if len(history) >= IDENTITIES_PER_USER_MAX and undecided:
-                self._work.change(_FORGET, (user_id, undecided[0].identity_key))
+            if len(history) >= IDENTITIES_PER_USER_MAX:
+                # False comes before True, and of equals the oldest.
+                rest = [one for one in history if not (one.current or one.verification)]
+                rest.sort(key=lambda one: (bool(one.decision), one.decision not in expendable))
+                for least in rest[:1]:
+                    self._work.change(_FORGET, (user_id, least.identity_key))
             self._work.change(_SEE, (user_id, identity_key, self._work.now, "", ""))
         if current or not history:
             self.make_current(user_id, identity_key)

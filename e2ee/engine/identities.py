@@ -91,7 +91,7 @@ def shows(step: Step, user_id: str, shown: bytes, direction: Direction, *, again
         adopt(step, user_id, shown)
         note = _adopted(step, change)
     else:
-        step.unit.identities.see(user_id, shown)
+        step.unit.identities.see(user_id, shown, expendable=(REPLACED,))
         note = HELD if record is None else DISTRUSTED if decision is Decision.DISTRUST else ""
     step.unit.identities.decide(user_id, shown, verification=verification, decision=note)
     if record is not None:
@@ -166,7 +166,7 @@ def undecided(history: Sequence[IdentityRecord]) -> list[IdentityRecord]:
 def adopt(step: Step, user_id: str, identity_key: bytes) -> None:
     """Put a key on record; what was agreed under another one ends, and what was under way is encrypted anew."""
     record = step.unit.identities.current(user_id)
-    step.unit.identities.see(user_id, identity_key, current=True)
+    step.unit.identities.see(user_id, identity_key, current=True, expendable=(REPLACED,))
     if record is None or record.identity_key == identity_key:
         return
     step.unit.identities.decide(user_id, record.identity_key, verification=record.verification, decision=REPLACED)

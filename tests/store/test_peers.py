@@ -18,6 +18,7 @@ from store import (
     LogEntry,
     StaleWriter,
     StoredGroup,
+    peers,
 )
 from tests.support.conversation import seeded
 
@@ -52,6 +53,39 @@ def test_the_first_identity_is_on_record_and_a_later_one_only_when_decided(store
             (False, "safety number"),
             (True, ""),
         ]
+
+
+def test_of_the_keys_of_a_user_who_shows_too_many_the_least_telling_go_first(
+    store: ClientStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "IDENTITIES_PER_USER_MAX", 5)
+    keys = [b"\x05" + bytes([number]) * 32 for number in range(10)]
+    with store.begin() as unit:
+
+        def left() -> list[int]:
+            return [keys.index(one.identity_key) for one in unit.identities.history("bob")]
+
+        for number, (verification, decision) in enumerate(
+            [("", ""), ("scan", "replaced"), ("", "distrusted"), ("", "replaced"), ("", "")]
+        ):
+            unit.identities.see("bob", keys[number])
+            unit.identities.decide("bob", keys[number], verification=verification, decision=decision)
+            clock.now += 1
+        for number, stay in (
+            (5, [0, 1, 2, 3, 5]),  # 4 was undecided
+            (6, [0, 1, 2, 3, 6]),
+        ):
+            unit.identities.see("bob", keys[number], expendable=("replaced",))
+            clock.now += 1
+            assert left() == stay
+        unit.identities.decide("bob", keys[6], verification="", decision="distrusted")
+        for number, stay in ((7, [0, 1, 2, 6, 7]), (8, [0, 1, 2, 6, 8])):
+            unit.identities.see("bob", keys[number], expendable=("replaced",))
+            clock.now += 1
+            assert left() == stay
+        unit.identities.decide("bob", keys[8], verification="", decision="distrusted")
+        unit.identities.see("bob", keys[9], expendable=("replaced",))
+        assert left() == [0, 1, 6, 8, 9]  # on record, verified; of those distrusted the oldest has gone
 
 
 def test_devices_are_listed_in_order_and_updated(store: ClientStore) -> None:
