@@ -31,6 +31,7 @@ class GroupRecord:
         self.identities: dict[str, bytes] = {}  # each user's key, as last let in
         self._taken: set[str] = set()  # names that other groups have since the relay has lost the ones that had them
         self._lost: dict[str, bytes] = {}  # of groups that the relay has lost: name and id
+        self._stored: set[tuple[tuple[str, int], bytes]] = set()  # senders and envelope ids
         self._readers: dict[str, set[tuple[str, bytes]]] = {}  # who may read a message, by its id: user and key
 
     def was_stored(self, message_id: str) -> bool:
@@ -55,10 +56,12 @@ class GroupRecord:
                 case AppendEntry(entry=entry), GroupLog(refusal=None):
                     self._append(entry)
                 case SubmitGroup(group_id=group_id, messages=messages), GroupSubmitted(accepted=accepted):
-                    envelope_ids = [one.envelope_id for one in messages[:accepted]]
-                    for message_id in self._message_ids(device, envelope_ids):
-                        # One that comes again is accepted again, and goes to nobody who has come in between.
-                        self._readers.setdefault(message_id, set(self._members(group_id)))
+                    # One that comes again is accepted again, and goes to nobody who has come in between.
+                    stored = [one.envelope_id for one in messages[:accepted]]
+                    new = [one for one in stored if (device, one) not in self._stored]
+                    self._stored.update((device, one) for one in new)
+                    for message_id in self._message_ids(device, new):
+                        self._readers.setdefault(message_id, set()).update(self._members(group_id))
                 case _:
                     pass
 

@@ -79,6 +79,7 @@ class Judge:
         self.forgotten: dict[DeviceName, int] = {}  # of messages sent before so many, a device may have forgotten some
         self.unlisted: dict[DeviceName, int] = {}  # as much: direct messages sent before it was listed anew
         self._registrations: dict[DeviceName, int] = {}
+        self._beginning: set[DeviceName] = set()  # under another registration, without prekeys
         self._sealed: dict[Key[DeviceName], bytes] = {}
 
     def blame(self, what: str) -> None:
@@ -98,16 +99,18 @@ class Judge:
 
     def entered(self, device: DeviceName, registration_id: int) -> None:
         """The relay has let a device in."""
-        self._registrations.setdefault(device, registration_id)
+        if self._registrations.setdefault(device, registration_id) != registration_id:
+            self._registrations[device] = registration_id
+            self._beginning.add(device)
 
-    def listed(self, device: DeviceName, registration_id: int) -> None:
+    def listed(self, device: DeviceName) -> None:
         """The relay has taken the prekeys of a device.
 
         One that was rolled back begins anew, and nobody can write to it until it has uploaded. It says that there is
         a gap; messages to groups wait for it all the same.
         """
-        if self._registrations[device] != registration_id and device in self.restored:
-            self._registrations[device] = registration_id
+        if device in self._beginning and device in self.restored:
+            self._beginning.remove(device)
             self.unlisted[device] = len(self.sent)
 
     def relay_rolled_back(self, devices: Iterable[DeviceName]) -> None:

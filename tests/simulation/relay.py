@@ -134,7 +134,7 @@ class SimulatedRelay:
             if isinstance(frame, Welcome):
                 self._judge.entered(to, session.device.registration_id)
             elif isinstance(frame, Uploaded):
-                self._judge.listed(to, session.device.registration_id)
+                self._judge.listed(to)
         line = self._connections.get(connection)
         if line is None:
             return
