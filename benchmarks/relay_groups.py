@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from e2ee.carrier import relay_name
-from e2ee.codec import encode_array
 from e2ee.frames import (
     Challenge,
     Closing,
@@ -26,23 +24,19 @@ from e2ee.frames import (
     GroupDevices,
     GroupSubmission,
     GroupSubmitted,
-    KemPreKey,
-    Login,
-    SignedPreKey,
     SubmitGroup,
     Uploaded,
-    UploadPreKeys,
     Welcome,
 )
 from e2ee.groups import device_digest
 from e2ee.wire import decode_relay_frame, encode_frame
 from ratchet import Account
-from ratchet.labels import SIGN_LOGIN
 from store.relay import Appended, Device, Entry, LongLivedPreKeys, RelayStore, RelayUnit, Seat
 
 from . import harness
 from .harness import Series, WrongResultError, expect
 from .peer import payload
+from .relay_logins import REGISTRATION, login, upload
 from .relay_servers import server
 from .targets import OURS
 
@@ -57,7 +51,6 @@ PER_FRAME: Final = (1, 16)
 FRAMES: Final = 21
 BODY: Final = payload(600)
 SENDER: Final = "sender"
-REGISTRATION: Final = 1
 GROUP: Final = sha256(b"group").digest()
 
 Frame = TypeVar("Frame")
@@ -135,25 +128,9 @@ async def measure(url: str, account: Account, frames: int) -> dict[int, tuple[fl
 async def log_in(websocket: ClientConnection, url: str, account: Account) -> None:
     """Log in and upload what a listed device needs."""
     challenge = await _next(websocket, Challenge)
-    claim = encode_array([1, relay_name(url), challenge.nonce, SENDER, 1, REGISTRATION, 0, 0, 0])
-    login = Login(claim, account.identity_key, account.sign(SIGN_LOGIN, claim), None, ())
-    await websocket.send(encode_frame(login))
+    await websocket.send(encode_frame(login(account, challenge, url, SENDER)))
     await _next(websocket, Welcome)
-    keys = account.published_prekeys()
-    signed, kem = keys.signed_prekey, keys.last_resort_kem_prekey
-    if signed is None or kem is None:
-        raise WrongResultError("a new account publishes its prekeys")
-    upload = UploadPreKeys(
-        0,
-        1,
-        1,
-        purge=False,
-        signed_prekey=SignedPreKey(signed.id, signed.public_key, signed.signature),
-        last_resort_kem_prekey=KemPreKey(kem.id, kem.public_key, kem.signature),
-        one_time_prekeys=(),
-        one_time_kem_prekeys=(),
-    )
-    await websocket.send(encode_frame(upload))
+    await websocket.send(encode_frame(upload(account)))
     await _next(websocket, Uploaded)
 
 

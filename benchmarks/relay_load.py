@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgpack
 from websockets.asyncio.client import ClientConnection, connect
 
-from e2ee.carrier import relay_name
 from e2ee.codec import encode_array
-from e2ee.frames import Challenge, KemPreKey, Login, SignedPreKey, UploadPreKeys
+from e2ee.frames import Challenge
 from e2ee.limits import REQUESTS_OPEN_MAX, UNACKNOWLEDGED_DELIVERIES_MAX
 from e2ee.wire import decode_relay_frame, encode_frame
 from ratchet import Account
-from ratchet.labels import SIGN_LOGIN
 
 from .harness import WrongResultError, expect
 from .peer import payload
+from .relay_logins import REGISTRATION, login, upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +33,6 @@ BODY: Final = payload(600)  # a message of 256 bytes, padded and encrypted, with
 KIND: Final = 2  # an ordinary message between two devices
 ACKNOWLEDGE_BEHIND: Final = UNACKNOWLEDGED_DELIVERIES_MAX // 2  # deliveries; fewer ride on the next frame
 DIALLING: Final = 50  # connections that are made at the same time
-REGISTRATION: Final = 1
 _SUBMIT, _ACKNOWLEDGE, _PING = 6, 2, 3
 _WELCOME, _PONG, _UPLOADED, _SUBMITTED, _DELIVER, _DRAINED = 65, 66, 67, 69, 71, 72
 
@@ -124,25 +122,9 @@ class RelayTalker:
         challenge = decode_relay_frame(bytes(await self._websocket.recv(decode=False)))
         if not isinstance(challenge, Challenge):
             raise WrongResultError("the relay does not begin with its challenge")
-        claim = encode_array([1, relay_name(url), challenge.nonce, self.user_id, 1, REGISTRATION, 0, 0, 0])
-        signature = account.sign(SIGN_LOGIN, claim)
-        await self._websocket.send(encode_frame(Login(claim, account.identity_key, signature, None, ())))
+        await self._websocket.send(encode_frame(login(account, challenge, url, self.user_id)))
         await self._until(_WELCOME)
-        keys = account.published_prekeys()
-        signed, kem = keys.signed_prekey, keys.last_resort_kem_prekey
-        if signed is None or kem is None:
-            raise WrongResultError("a new account publishes its prekeys")
-        upload = UploadPreKeys(
-            0,
-            0,
-            1,
-            purge=False,
-            signed_prekey=SignedPreKey(signed.id, signed.public_key, signed.signature),
-            last_resort_kem_prekey=KemPreKey(kem.id, kem.public_key, kem.signature),
-            one_time_prekeys=(),
-            one_time_kem_prekeys=(),
-        )
-        await self._websocket.send(encode_frame(upload))
+        await self._websocket.send(encode_frame(upload(account)))
         await self._until(_UPLOADED)
 
     async def talk(self, envelopes: int, per_frame: int) -> None:

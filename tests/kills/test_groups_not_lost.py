@@ -7,7 +7,6 @@ comes and goes has seen none that was written by somebody who knew that it was a
 
 from __future__ import annotations
 
-import json
 import random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +20,7 @@ from tests.support.key_use import keys_used_twice
 from tests.support.processes import MemberProcess, RelayProcess, free_port, wait_for_news
 from tests.support.roles import RelaySettings
 
-from .test_nothing_lost import judge_repetitions, judge_seen
+from .test_nothing_lost import find_faults, judge_repetitions, judge_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,16 +228,7 @@ def test_the_same_judgement_finds_what_is_lost_doubled_sealed_twice_or_read_by_w
         "made again": (record, lambda lines: [*lines, [*lines[-1][:-1], lines[-1][-1] + "00"]]),
         "has sealed twice": (record, sealed_twice),
     }
-    for fault, (path, tamper) in faults.items():
-        whole = path.read_text("utf-8")
-        lines = [json.loads(line) for line in whole.splitlines()]
-        what = "out" if path == record else "seen"
-        others = [line for line in lines if line[0] != what]
-        changed = others + tamper([line for line in lines if line[0] == what])
-        path.write_text("".join(f"{json.dumps(line)}\n" for line in changed), "utf-8")
-        with pytest.raises(AssertionError, match=fault):
-            exchange.judge()
-        path.write_text(whole, "utf-8")
+    find_faults(exchange.judge, record, faults)
 
 
 def sealed_twice(lines: list[Line]) -> list[Line]:

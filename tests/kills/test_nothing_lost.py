@@ -209,15 +209,22 @@ def test_the_same_judgement_finds_what_is_lost_doubled_out_of_order_or_sealed_tw
         "made again": (record, lambda lines: [*lines, [*lines[-1][:-1], lines[-1][-1] + "00"]]),
         "has sealed twice": (record, sealed_twice),
     }
+    find_faults(exchange.judge, record, faults)
+
+
+def find_faults(
+    judge: Callable[[], None], record: Path, faults: dict[str, tuple[Path, Callable[[list[Line]], list[Line]]]]
+) -> None:
+    """Tamper with each journal in turn, with what its client has seen or the relay's *record* has let out."""
     for fault, (path, tamper) in faults.items():
         whole = path.read_text("utf-8")
         lines = [json.loads(line) for line in whole.splitlines()]
-        what = "seen" if path == bob else "out"
+        what = "out" if path == record else "seen"
         others = [line for line in lines if line[0] != what]
         changed = others + tamper([line for line in lines if line[0] == what])
         path.write_text("".join(f"{json.dumps(line)}\n" for line in changed), "utf-8")
         with pytest.raises(AssertionError, match=fault):
-            exchange.judge()
+            judge()
         path.write_text(whole, "utf-8")
 
 
