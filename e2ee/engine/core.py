@@ -158,7 +158,7 @@ class Engine:
         """Open what waits, as far as the inbox has room; one unit for all, or one each if our code fails."""
         memory = self._memory
         if not memory.waiting:
-            return Output(wake_at=self._wake_at())
+            return Output(ready=memory.ready, wake_at=self._wake_at())
         taken: list[Delivery] = []
 
         def work(step: Step) -> None:
@@ -281,7 +281,7 @@ class Engine:
         """Do what is due at *now*, seconds since 1970."""
         due = self._wake_at()
         if due is None or now < due:
-            return Output(wake_at=due)
+            return Output(ready=self._memory.ready, wake_at=due)
         return self._run(do_what_is_due)
 
     def finish(self) -> Output:

@@ -14,6 +14,7 @@ from e2ee.engine.stock import ROTATION_AGE_S
 from e2ee.errors import InvalidArgument, RefusalCode
 from e2ee.events import DeliveryRefused, DirectMessage, Disconnected, OwnRead
 from e2ee.frames import (
+    Deliver,
     IdentityReplaced,
     RefusedRequest,
     Removed,
@@ -130,6 +131,16 @@ def test_a_device_is_ready_once_the_relay_has_its_prekeys_and_at_once_the_next_t
     device.restart()
     device.connect()
     assert is_ready(device)
+
+
+def test_a_device_stays_ready_while_nothing_is_due_and_no_mail_comes(world: World, alice: Device) -> None:
+    world.settle()
+    due = alice.engine.do(lambda step: step.user_id)[1].wake_at
+    assert due is not None
+    assert alice.engine.tick(due - 1.0).ready
+    assert alice.engine.push(Deliver(())).ready
+    alice.engine.disconnected()
+    assert not alice.engine.tick(due - 1.0).ready
 
 
 def test_signed_and_last_resort_prekeys_are_replaced_after_a_week_and_the_old_ones_still_open(
