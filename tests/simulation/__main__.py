@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -25,12 +26,22 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=None, help="how many run at a time; one for each core")
     given = parser.parse_args()
     started = time.monotonic()
+    _let_runs_clear_up()
     if given.seed is not None:
         report = run(given.seed, trace=given.trace)
         print(*report.trace, sep="\n")
         return _show([report], started)
-    with ProcessPoolExecutor(given.processes) as pool:
-        return _show(pool.map(run, range(given.first, given.first + given.seeds), chunksize=8), started)
+    with ProcessPoolExecutor(given.processes, initializer=_let_runs_clear_up) as pool:
+        try:
+            return _show(pool.map(run, range(given.first, given.first + given.seeds), chunksize=8), started)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _let_runs_clear_up() -> None:
+    """End at SIGTERM as at an interrupt: a run then deletes its stores."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _show(reports: Iterable[Report], started: float) -> int:

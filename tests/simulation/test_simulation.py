@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from e2ee.frames import EnvelopeKind
 from e2ee.ids import MessageId, UserId
 from ratchet import OwnSenderKey
 
+from . import world as world_module
+from .faults import Troubles
 from .groups import GroupRecord
 from .judge import Account, Judge
 from .run import run
@@ -78,6 +82,19 @@ def test_seeds_replay_exactly_in_processes_whose_sets_have_another_order() -> No
         told.append(json.loads(done.stdout))
     assert told[0] == told[1]
     assert {"group: send", "another identity", "restore", "restore the relay"} <= set(told[0][1])
+
+
+def test_runs_leave_no_folder_behind_nor_do_those_that_are_interrupted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(world_module, "folder_in_memory", lambda: Path(tempfile.mkdtemp(dir=tmp_path)))
+    world_module._template.cache_clear()
+    run(3)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Troubles, "begin", lambda _: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(3)
+    assert not list(tmp_path.iterdir())
 
 
 # The judge itself.

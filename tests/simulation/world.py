@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import tempfile
 from contextlib import suppress
@@ -39,14 +38,19 @@ def folder_in_memory() -> Path:
 
 
 @cache
-def _template(cast: Cast) -> Path:
-    """A folder with the closed stores of a cast that has registered: what every run begins with."""
+def _template(cast: Cast) -> dict[str, bytes]:
+    """The closed stores of a cast that has registered, by their files' names: what every run begins with.
+
+    They are held here, not in a folder: a worker of a pool ends without the leave that would delete one.
+    """
     folder = folder_in_memory()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    world = World(Random("template"), folder, cast)
-    world.run_until(lambda: all(one.is_ready() for one in world.devices), 60.0)
-    world.close()
-    return folder
+    try:
+        world = World(Random("template"), folder, cast)
+        world.run_until(lambda: all(one.is_ready() for one in world.devices), 60.0)
+        world.close()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+    finally:
+        shutil.rmtree(folder)
 
 
 class World:
@@ -81,10 +85,15 @@ class World:
     @classmethod
     def of(cls, seed: str, cast: Cast) -> World:
         """A world whose devices have registered, in a folder of its own."""
+        files = _template(cast)
         folder = folder_in_memory()
-        for path in _template(cast).iterdir():
-            shutil.copyfile(path, folder / path.name)
-        return cls(Random(seed), folder, cast)
+        try:
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            return cls(Random(seed), folder, cast)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
 
     def close(self) -> None:
         """End every process."""
@@ -94,8 +103,10 @@ class World:
 
     def remove(self) -> None:
         """Delete the stores."""
-        self.close()
-        shutil.rmtree(self.folder)
+        try:
+            self.close()
+        finally:
+            shutil.rmtree(self.folder)
 
     def _path_of(self, device: tuple[str, int]) -> Path:
         return self.folder / f"{device[0]}-{device[1]}.db"
