@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from e2ee.engine import Engine, Output, decisions
-from e2ee.errors import ClientEnded, IdentityError, OpenElsewhere, StoreRolledBack
+from e2ee.errors import ClientEnded, IdentityError, NotAuthorized, OpenElsewhere, RefusalCode, StoreRolledBack
 from e2ee.link import Link
 from e2ee.link_events import Challenged, LinkDown, LinkUp, Pushed, Replied
 from e2ee.options import ClientOptions
@@ -299,7 +299,9 @@ class Device:
         self._life += 1
         self._note(f"is disconnected: {down.reason}")
         self._apply(self._step(engine.disconnected))
-        if self.ended is None and self.engine is not None:
+        if down.code is RefusalCode.NOT_AUTHORIZED:  # as in the shell
+            self.ended = NotAuthorized(down.reason)
+        elif self.ended is None and self.engine is not None:
             self._connect_soon()
 
     # Steps of the engine.
@@ -364,10 +366,9 @@ class Device:
         engine = self.engine
         if engine is None or self.ended is not None:
             return None
-        if (done := self._step(lambda: work(engine))) is None:
-            return None
-        self._apply(done[1])
-        return done[0]
+        if (done := self._step(lambda: work(engine))) is not None:
+            self._apply(done[1])
+        return None if done is None else done[0]
 
     def look(self, work: Callable[[Engine], _T]) -> _T | None:
         """Ask the engine for something that changes nothing; None if it is not known."""
@@ -389,8 +390,7 @@ class Device:
         engine = self.engine
         if engine is None or self.ended is not None:
             return False
-        found = self._step(lambda: engine.next_events(1, 0))
-        if not found:
+        if not (found := self._step(lambda: engine.next_events(1, 0))):
             return False
         self._note(f"is told {type(found[0]).__name__}")
         self._judge.told(self.name, self.account, found[0])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from e2ee.engine import account
 from e2ee.options import ClientOptions
 from e2ee.trust import IdentityPolicy
 
@@ -28,6 +30,7 @@ __all__ = ["Extra", "Troubles"]
 CALLS_MAX: Final = 120  # storage calls of a few steps: where a crash may come
 PARTITION_MAX_S: Final = 40.0
 POLICIES: Final = (IdentityPolicy.TRUST_ON_FIRST_USE, IdentityPolicy.ALWAYS)
+DEVICES_MAX: Final = 4  # of one user, those included that were removed
 REPEAT: Final = 0.3  # of the deliveries, while the relay repeats some
 PAUSE_MAX_S: Final = 2.0  # between two things that happen
 
@@ -39,6 +42,7 @@ class Extra(Enum):
     RESTORES = "restores"
     RELAY_RESTORES = "relay restores"
     IDENTITIES = "identities"
+    DEVICES = "devices"
 
 
 class Troubles:
@@ -83,6 +87,8 @@ class Troubles:
             self._kinds += [(8, "another identity", self._begin_anew)]
             for device in world.devices:
                 device.choose(ClientOptions(one_time_prekeys=3, identities=self._dice.choice(POLICIES)))
+        if Extra.DEVICES in extras:
+            self._kinds += [(6, "link a device", self._link), (4, "remove a device", self._remove)]
         self._backups: list[tuple[Device, Backup]] = []
         self._relay_backup: tuple[Path, dict[bytes, Membership]] | None = None
 
@@ -178,6 +184,20 @@ class Troubles:
         device = self._device()
         if len(self._world.of_user(device.name[0])) == 1:
             device.begin_anew()
+
+    def _link(self) -> None:
+        """Let a user take up another device, with the identity that one of the others exports."""
+        device = self._device()
+        if len(self._world.of_user(device.name[0])) < DEVICES_MAX:
+            self._world.link(device)
+
+    def _remove(self) -> None:
+        """Let a device ask the relay to remove another one of its user."""
+        device = self._device()
+        others = [one for one in self._world.of_user(device.name[0]) if one is not device and one.is_ready()]
+        if others and device.is_connected():
+            (_, number) = self._dice.choice(others).name
+            device.ask(lambda engine: engine.do(partial(account.ask_for_removal, device_id=number)))
 
     def _reorder(self) -> None:
         """Let the relay mix up, for a while, what it delivers at once: bodies change places, numbers rise."""

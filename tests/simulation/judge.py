@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Sent:
     message_id: str
     text: str
     to_group: bool = False
+    believed_alone: bool = False  # it knew of no other device of its own user
 
 
 @dataclass(slots=True)
@@ -78,6 +80,9 @@ class Judge:
         self.restored: set[DeviceName] = set()
         self.forgotten: dict[DeviceName, int] = {}  # of messages sent before so many, a device may have forgotten some
         self.unlisted: dict[DeviceName, int] = {}  # as much: direct messages sent before it was listed anew
+        self.removed: set[DeviceName] = set()  # by another device of its user
+        self.latecomers: set[DeviceName] = set()  # later than the others of its user
+        self._linking: set[DeviceName] = set()  # of these, who is not yet listed
         self._registrations: dict[DeviceName, int] = {}
         self._beginning: set[DeviceName] = set()  # under another registration, without prekeys
         self._sealed: dict[Key[DeviceName], bytes] = {}
@@ -97,6 +102,17 @@ class Judge:
         """A device need not have anything that was sent to it so far."""
         self.forgotten[device] = len(self.sent)
 
+    def linked(self, device: DeviceName) -> None:
+        """A user has another device. It need not have anything that was sent before others can know of it."""
+        self.latecomers.add(device)
+        self._linking.add(device)
+        self.forgotten[device] = sys.maxsize
+
+    def was_removed(self, device: DeviceName) -> None:
+        """The relay has removed a device: it gets nothing more, and nobody can ask it for what it has sent."""
+        if device in self._registrations:  # else it was not there
+            self.removed.add(device)
+
     def entered(self, device: DeviceName, registration_id: int) -> None:
         """The relay has let a device in."""
         if self._registrations.setdefault(device, registration_id) != registration_id:
@@ -109,6 +125,9 @@ class Judge:
         One that was rolled back begins anew, and nobody can write to it until it has uploaded. It says that there is
         a gap; messages to groups wait for it all the same.
         """
+        if device in self._linking:
+            self._linking.remove(device)
+            self.forget(device)
         if device in self._beginning and device in self.restored:
             self._beginning.remove(device)
             self.unlisted[device] = len(self.sent)

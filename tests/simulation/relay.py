@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import MalformedFrame
-from e2ee.frames import PROTOCOL_VERSION, Challenge, Deliver, EnvelopeKind, Submit, SubmitGroup, Uploaded, Welcome
+from e2ee.frames import (
+    PROTOCOL_VERSION,
+    Challenge,
+    Deliver,
+    EnvelopeKind,
+    Removed,
+    RemoveDevice,
+    Submit,
+    SubmitGroup,
+    Uploaded,
+    Welcome,
+)
 from e2ee.relay.connection import Arrived, Close, Connection, Ended, Malformed, Opened, Send, Tick
 from e2ee.relay.core import RelayCore
 from e2ee.relay.limits import IdentityChange, RelayOptions
@@ -48,6 +59,7 @@ class SimulatedRelay:
             one_time_keys_to_strangers=10_000,
         )
         self._connections: dict[Connection, Line] = {}
+        self._removals: dict[tuple[Connection, int], DeviceName] = {}  # asked for; by the request's number
         self._count = 0
         self.meddle: Callable[[DeviceName, Deliver], list[Deliver]] | None = None  # a relay that lies
         self._open()
@@ -102,6 +114,8 @@ class SimulatedRelay:
             self._schedule.note(f"{_name(sender)} > {type(frame).__name__}")
             self._overhear(sender, frame)
             self._judge.groups.asked(sender, frame)
+            if isinstance(frame, RemoveDevice):
+                self._removals[connection, frame.request] = (sender[0], frame.device_id)
         self._handle(Arrived(connection, frame))
 
     def _overhear(self, sender: DeviceName, frame: ClientFrame | UnknownFrame) -> None:
@@ -135,6 +149,8 @@ class SimulatedRelay:
                 self._judge.entered(to, session.device.registration_id)
             elif isinstance(frame, Uploaded):
                 self._judge.listed(to)
+            elif isinstance(frame, Removed):
+                self._judge.was_removed(self._removals.pop((connection, frame.request)))
         line = self._connections.get(connection)
         if line is None:
             return

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
+from e2ee.errors import NotAuthorized
+
 from .faults import Extra, Troubles
 from .world import Cast, World
 
@@ -32,6 +34,7 @@ EXTRAS: Final[tuple[frozenset[Extra], ...]] = (
     frozenset({Extra.GROUPS, Extra.RESTORES}),
     frozenset({Extra.GROUPS, Extra.IDENTITIES}),
     frozenset({Extra.GROUPS, Extra.IDENTITIES}),
+    frozenset({Extra.DEVICES}),
 )
 TROUBLE_MAX_S: Final = 600.0  # simulated; the things that happen end long before
 PEACE_S: Final = 3_600.0  # simulated seconds in which everything must have arrived
@@ -86,7 +89,10 @@ def _live(world: World, troubles: Troubles) -> None:
             world.send_group(device, group, f"{device.name} to {group}: are we well?")
     world.run_until(world.is_at_rest, PEACE_S)
     for device in world.devices:
-        if device.ended is not None:
+        if device.name in world.judge.removed:
+            if not isinstance(device.ended, NotAuthorized):
+                world.judge.blame(f"{device.name} was removed, and has not ended so: {device.ended!r}")
+        elif device.ended is not None:
             world.judge.blame(f"{device.name} has ended: {device.ended!r}")
     for missing in () if world.judge.found else world.missing() + world.forgotten_in_silence():
         world.judge.blame(f"lost: {missing}")

@@ -82,6 +82,18 @@ class World:
                     with device.store.begin() as unit:
                         identity = unit.account.require().identity
 
+    def link(self, source: Device) -> None:
+        """Give a user another device, from the identity that *source* exports; nothing if it cannot just now."""
+        own = source.ask(lambda engine: engine.do(lambda step: step.account))
+        if own is None:
+            return
+        user_id = source.name[0]
+        name = (user_id, 1 + max(device.name[1] for device in self.of_user(user_id)))
+        self.judge.linked(name)
+        path = self._path_of(name)
+        device = Device(self.schedule, self.dice, self.relay, self.judge, *name, path, identity=own.identity)
+        self.devices.append(device)
+
     @classmethod
     def of(cls, seed: str, cast: Cast) -> World:
         """A world whose devices have registered, in a folder of its own."""
@@ -141,9 +153,12 @@ class World:
 
     def send(self, device: Device, to: str, text: str) -> None:
         """Send a text; it counts if `send` has returned."""
+        alone = False
+        if any(one.name in self.judge.latecomers for one in self.of_user(device.name[0])):
+            alone = bool(device.ask(lambda engine: engine.do(lambda step: not step.unit.devices.of(step.user_id))))
         message_id = device.ask(lambda engine: engine.send(to, text))
         if message_id is not None:
-            self.judge.sent.append(Sent(device.name, to, message_id, text))
+            self.judge.sent.append(Sent(device.name, to, message_id, text, believed_alone=alone))
 
     def send_group(self, device: Device, group: str, text: str) -> None:
         """Send a text to a group; it counts if `send_group` has returned."""
@@ -164,7 +179,8 @@ class World:
 
     def is_at_rest(self) -> bool:
         """Whether everybody is connected, has what was sent, and knows what it has lost."""
-        there = all(device.is_connected() or device.ended is not None for device in self.devices)
+        removed = self.judge.removed
+        there = all(one.ended or (one.is_connected() and one.name not in removed) for one in self.devices)
         return there and self.everything_arrived() and not self.forgotten_in_silence()
 
     def missing(self) -> list[str]:
@@ -178,9 +194,11 @@ class World:
         return list(chain.from_iterable(self._undelivered(one, silent) for one in known))
 
     def _missing(self, number: int, one: Sent) -> Iterator[str]:
-        if one.message_id in self.judge.unsure:
+        removed = self.judge.removed
+        if one.message_id in self.judge.unsure or one.sender in removed:
             return
-        devices = [device for device in self.devices if number >= self.judge.forgotten.get(device.name, 0)]
+        known = [device for device in self.devices if device.name not in removed]
+        devices = [device for device in known if number >= self.judge.forgotten.get(device.name, 0)]
         if one.to_group:
             yield from self._unread(one, devices)
         else:
@@ -193,6 +211,8 @@ class World:
             if user_id == one.to:
                 known = device.account.messages
             elif user_id == one.sender[0] and device.name != one.sender:
+                if one.believed_alone and device.name in self.judge.latecomers:
+                    continue  # a device asks once an hour whether it is alone, or learns from the other one's message
                 known = device.account.copies
             else:
                 continue
