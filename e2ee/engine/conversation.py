@@ -31,6 +31,7 @@ from e2ee.frames import (
 
 from . import account, stock
 from .groups import operations
+from .groups.asking import resume_asking
 from .groups.distribution import bundles_came
 from .groups.lane import group_of
 from .groups.old_chains import resume_chains
@@ -87,6 +88,7 @@ def take_welcome(step: Step, welcome: Welcome) -> None:
     memory.ready = step.unit.prekeys.is_published()
     resume_heals(step)
     resume_chains(step)
+    resume_asking(step)
     operations.take_up(step)
     stock.found_left(step, welcome.one_time_prekeys, welcome.one_time_kem_prekeys)
     step.tell(Connected())

@@ -70,6 +70,19 @@ class Healing:
 
 
 @dataclass(slots=True)
+class ChainsWanted:
+    """When missing sender keys are asked for again."""
+
+    at: float | None = None  # seconds since 1970; None: none is missing
+    delay_s: float = 0.0  # waited last
+
+    def soon(self, at: float) -> None:
+        """Another one is missing: begin anew with the shortest interval."""
+        self.at = at if self.at is None else min(self.at, at)
+        self.delay_s = 0.0
+
+
+@dataclass(slots=True)
 class Memory:
     """The state of one connection, and of none."""
 
@@ -86,6 +99,7 @@ class Memory:
     deliveries_taken: int = 0  # since then
     # When a missing sender key was last asked for: by group and user, and by what waits for it.
     key_requests: dict[tuple[bytes, str], dict[bytes, float]] = field(default_factory=dict)
+    chains_wanted: ChainsWanted = field(default_factory=ChainsWanted)
     key_answers: dict[tuple[bytes, str, int], float] = field(default_factory=dict)  # when a device was last answered
     stale: set[tuple[str, int]] = field(default_factory=set)  # devices whose session must be renewed before it sends
     stock: Stock = field(default_factory=Stock)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import receipts
 from .expiry import expire, expiry_due
-from .groups import old_chains
+from .groups import asking, old_chains
 from .groups.operations import group_work_at
 from .healing import next_heal_at
 from .numbers import tell_missing
@@ -29,6 +29,9 @@ def do_what_is_due(step: Step) -> None:
     chains_at = old_chains.count_at(step.memory)
     if chains_at is not None and chains_at <= step.now:
         old_chains.count_chains(step)
+    wanted_at = asking.ask_for_chains_at(step.memory)
+    if wanted_at is not None and wanted_at <= step.now:
+        asking.ask_for_chains(step)
     if step.memory.caught_up and step.memory.gaps_at is not None and step.memory.gaps_at <= step.now:
         tell_missing(step)
 
@@ -38,7 +41,8 @@ def next_due_at(memory: Memory) -> float | None:
     if not memory.online:
         return None
     gaps_at = memory.gaps_at if memory.caught_up else None
-    maybe = (receipts.flush_at(memory), next_heal_at(memory), old_chains.count_at(memory), gaps_at)
+    chains_at, wanted_at = old_chains.count_at(memory), asking.ask_for_chains_at(memory)
+    maybe = (receipts.flush_at(memory), next_heal_at(memory), chains_at, wanted_at, gaps_at)
     due = [memory.expiry_at, *group_work_at(memory.groups), *lanes_due(memory)]
     due += [at for at in maybe if at is not None]
     if not memory.stock.uploading and (memory.stock.wanted or memory.stock.not_before):

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TakenKey",
     "arrived",
+    "ask_again",
     "ask_for",
+    "chains_awaited",
     "identity_of",
     "key_name",
     "log_name",
@@ -108,7 +110,25 @@ def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: i
         if len(asked) >= REQUESTS_USERS_MAX:
             return
     asked[whose] = {**lately, name: step.now}
+    step.memory.chains_wanted.soon(step.now + REQUEST_INTERVAL_S)
     step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
+
+
+def chains_awaited(step: Step) -> list[bytes]:
+    """What messages wait for that begins as a chain's name does."""
+    return step.unit.pending.names(_CHAIN)
+
+
+def ask_again(step: Step, name: bytes) -> None:
+    """Ask for a chain that messages wait for, if its device's user is a member and can be written to."""
+    rest = name[len(_CHAIN) :]
+    group_id, rest = rest[:GROUP_ID_SIZE], rest[GROUP_ID_SIZE:]
+    device_id, chain_id = rest[0], int.from_bytes(rest[_CHAIN_SIZE - 3 : _CHAIN_SIZE + 1], "big")
+    user_id = rest[_CHAIN_SIZE + 1 :].decode()
+    group = membership(step, group_id)
+    # In a lane that is held, requests would gather.
+    if group is not None and _may_ask(step, group, user_id) and step.memory.lane(user_id).held is None:
+        ask_for(step, name, group_id, user_id, device_id, chain_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2ee.diagnostics import Reason
+from e2ee.engine.groups.asking import FIRST_S
+from e2ee.engine.groups.chains import REQUEST_INTERVAL_S
 from e2ee.engine.rollback import recover
 from e2ee.events import MessageLost
 from e2ee.frames import Deliver
@@ -77,3 +79,49 @@ def test_what_comes_later_on_a_chain_that_does_not_come_is_asked_for_at_once(
     # Nothing of this id was ever sent: the relay made it up, and nobody waits for it.
     assert [one.why for one in bob.of(MessageLost)] == [Reason.NOT_KNOWN]
     assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def unanswered(world: World, team: Team, alice: Device, bob: Device) -> None:
+    """Let a message wait at Bob for a chain that he has lost, and his request for it be lost too."""
+    team.send(alice, "first")
+    world.settle()
+    bob.do(lambda step: step.unit.sender_keys.delete_of_user("alice"))
+    bob.lose_connection()
+    team.send(alice, "second")
+    world.settle()
+    alice.lose_connection()
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["first"]
+    world.relay.boxes["alice", 1].mail.clear()
+
+
+@pytest.mark.parametrize("begins_again", [False, True])
+def test_a_chain_is_asked_for_again_though_nothing_comes(
+    world: World, team: Team, alice: Device, bob: Device, *, begins_again: bool
+) -> None:
+    unanswered(world, team, alice, bob)
+    alice.connect()
+    world.settle()
+    assert texts(bob) == ["first"]
+    if begins_again:
+        bob.lose_connection()
+        bob.connect()
+        world.settle()
+        world.clock.now += FIRST_S
+    else:
+        world.clock.now += REQUEST_INTERVAL_S
+    world.settle()
+    assert texts(bob) == ["first", "second"]
+
+
+def test_a_chain_that_nobody_gives_is_asked_for_at_longer_and_longer_intervals(
+    world: World, team: Team, alice: Device, bob: Device
+) -> None:
+    unanswered(world, team, alice, bob)
+    before = world.relay.boxes["alice", 1].number
+    end = world.clock.now + 14 * 24 * 3600
+    while world.clock.now < end and bob.engine.report().waiting_to_be_opened:
+        world.clock.now = max(world.clock.now + 60, min(end, bob.wake_at or end))
+        world.settle()
+    assert 10 <= world.relay.boxes["alice", 1].number - before <= 22
