@@ -72,10 +72,16 @@ def member_name(group_id: bytes, user_id: str) -> bytes:
 
 
 def arrived(step: Step, group_id: bytes) -> list[bytes]:
-    """What messages wait for whose senders were no members when they came, and are now."""
+    """What messages wait for that entries have settled.
+
+    Senders who were no members when their messages came, and are now; and all chains of a group that is over.
+    """
     start, group = member_name(group_id, ""), membership(step, group_id)
-    names = step.unit.pending.names(start) if group is not None else []
-    return [name for name in names if group is not None and _may_ask(step, group, name[len(start) :].decode())]
+    if group is None:
+        return []
+    over = step.unit.pending.names(_CHAIN + group_id) if group.deleted else []
+    names = step.unit.pending.names(start)
+    return over + [name for name in names if _may_ask(step, group, name[len(start) :].decode())]
 
 
 def _may_ask(step: Step, group: Membership, user_id: str) -> bool:

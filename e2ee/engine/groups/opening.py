@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from e2ee.content import Content
     from e2ee.engine.step import Step
     from e2ee.frames import Delivery
+    from e2ee.groups import Membership
     from store import LoadedPeerSenderKey
 
 __all__ = ["GroupWaits", "NotOurGroup", "open_group_message", "take_group_message"]
@@ -82,9 +83,17 @@ def open_group_message(step: Step, delivery: Delivery) -> Content:
             raise MessageKeyGone("the chain was erased: whatever is of it came before")
         if not group.is_member(sender, identity_key):
             raise _of_a_stranger(step, group_id, sender)
-        ask_for(step, name, group_id, sender, device, message.chain_id)
-        raise GroupWaits(Reason.NO_SENDER_KEY, name)
+        raise _of_a_member(step, group, delivery, name, message.chain_id)
     return _decrypted(step, delivery, loaded, body, identity_key)
+
+
+def _of_a_member(step: Step, group: Membership, delivery: Delivery, name: bytes, chain_id: int) -> GroupWaits:
+    """The chain is not here: it is asked for; in a group that is over nobody has one in use, and the message is."""
+    if group.deleted:
+        step.memory.groups.pass_over(name)
+    else:
+        ask_for(step, name, group.group_id, delivery.sender_user_id, delivery.sender_device_id, chain_id)
+    return GroupWaits(Reason.NO_SENDER_KEY, name)
 
 
 def _of_a_stranger(step: Step, group_id: bytes, sender: str) -> GroupWaits:

@@ -31,8 +31,9 @@ def resend_group(
 ) -> GoneReason | None:
     """Send a message to a group again to *device*; return why not, if it may not have it.
 
-    Its user was a member when the message was encrypted and is one now, both times under the identity key of the
-    session that asks. So neither a newcomer reads what was before it, nor a leaver anything.
+    Its user was a member when the message was encrypted and is one now, or was one when the group ended, both times
+    under the identity key of the session that asks. So neither a newcomer reads what was before it, nor a leaver
+    anything.
     """
     content = decode_content(kept.content)
     group_id, number = content.destination.group_id, content.destination.group_number
@@ -41,7 +42,7 @@ def resend_group(
     user_id, device_id = device
     asking = session.remote_identity_key
     for group in (membership_at(step, group_id, number), membership(step, group_id)):
-        if group is None or group.deleted or not group.is_member(user_id, asking):
+        if group is None or not group.is_member(user_id, asking):
             return GoneReason.NOT_A_MEMBER
     if step.unit.retry_attempts.count(kept.message_id, user_id, device_id) > RESENDS_MAX:
         return GoneReason.TOO_OFTEN

@@ -12,6 +12,7 @@ from e2ee.engine.groups.chains import REQUEST_INTERVAL_S
 from e2ee.engine.rollback import recover
 from e2ee.events import MessageLost
 from e2ee.frames import Deliver
+from e2ee.groups import Operation
 from tests.support.group_world import Team, texts
 
 if TYPE_CHECKING:
@@ -125,3 +126,25 @@ def test_a_chain_that_nobody_gives_is_asked_for_at_longer_and_longer_intervals(
         world.clock.now = max(world.clock.now + 60, min(end, bob.wake_at or end))
         world.settle()
     assert 10 <= world.relay.boxes["alice", 1].number - before <= 22
+
+
+@pytest.mark.parametrize("order", ["message first", "end first"])
+def test_what_waits_for_a_chain_when_its_group_ends_is_sent_again(
+    world: World, team: Team, alice: Device, bob: Device, order: str
+) -> None:
+    team.send(alice, "first")
+    world.settle()
+    bob.lose_connection()
+    team.send(alice, "last")
+    world.settle()
+    team.change(alice, Operation.DELETE)
+    world.settle()
+    bob.do(lambda step: step.unit.sender_keys.delete_of_user("alice"))
+    if order == "end first":
+        box = world.relay.boxes["bob", 1]
+        numbers = [one.number for one in box.mail]
+        box.mail = [one._replace(number=number) for number, one in zip(numbers, reversed(box.mail), strict=True)]
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["first", "last"]
+    assert bob.engine.report().waiting_to_be_opened == 0
