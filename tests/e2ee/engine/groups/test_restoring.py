@@ -97,6 +97,29 @@ def test_while_its_author_is_away_messages_are_held_with_the_reason_and_everybod
     assert texts(bob) == ["before", "held"]
 
 
+def test_an_entry_of_who_has_left_stays_missing_and_the_reason_says_what_to_do(
+    world: World, office: CoreOffice, alice: Device, bob: Device
+) -> None:
+    invited(alice, bob)
+    send(alice, "for both")
+    world.settle()
+    backup = office.back_up()
+    Member(bob).act(Operation.LEAVE)
+    world.settle()
+    restore(office, backup, alice, bob)
+    settle(world)
+    send(alice, "not for who has left")
+    settle(world)
+    assert reasons(alice)[-1] == Reason.RELAY_LOG_BEHIND.value
+    assert "make another group" in Reason.RELAY_LOG_BEHIND.what_to_do
+    assert texts(bob) == ["for both"]
+    Member(alice).create("team 2", kind=GroupKind.OPEN)
+    Member(bob).join("team 2")
+    alice.take(alice.engine.send_group("team 2", "in another group")[1])
+    settle(world)
+    assert texts(bob) == ["for both", "in another group"]
+
+
 def test_who_was_removed_before_the_loss_gets_nothing_after_it(
     world: World, office: CoreOffice, alice: Device, bob: Device
 ) -> None:
