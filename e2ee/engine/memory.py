@@ -75,6 +75,7 @@ class ChainsWanted:
 
     at: float | None = None  # seconds since 1970; None: none is missing
     delay_s: float = 0.0  # waited last
+    last: bytes = b""  # name of the chain asked for last
 
     def soon(self, at: float) -> None:
         """Another one is missing: begin anew with the shortest interval."""

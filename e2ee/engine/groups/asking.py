@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from .chains import REQUEST_INTERVAL_S, ask_again, chains_awaited
@@ -29,13 +30,16 @@ def ask_for_chains_at(memory: Memory) -> float | None:
 
 
 def ask_for_chains(step: Step) -> None:
-    """Ask for every chain that is still missing, and plan the next time, if there will be any."""
+    """Ask for the chains that are still missing, in turn, and plan the next time, if any is."""
     wanted = step.memory.chains_wanted
     waited = wanted.delay_s
     wanted.at = None
     names = chains_awaited(step)
-    for name in names[:CHAINS_AT_ONCE_MAX]:
-        ask_again(step, name)
+    # Behind the last one that was asked for: who makes up many chains delays the others, and stops none.
+    start = bisect_right(names, wanted.last)
+    for name in (names[start:] + names[:start])[:CHAINS_AT_ONCE_MAX]:
+        if ask_again(step, name):
+            wanted.last = name
     if names:
         wanted.delay_s = min(INTERVAL_MAX_S, max(REQUEST_INTERVAL_S, 2 * waited))
         wanted.at = step.now + wanted.delay_s

@@ -101,23 +101,24 @@ def names_of_group(step: Step, group_id: bytes) -> list[bytes]:
     return [name for start in (_CHAIN, _LOG, _MEMBER) for name in step.unit.pending.names(start + group_id)]
 
 
-def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> None:
-    """Ask a device for its chain, unless it was asked lately, or too much was asked for.
+def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> bool:
+    """Ask a device for its chain, and return True; False: it was asked lately, or too much was asked for.
 
     Nothing has proved yet that the chain is there, or the message its device's: who delivers can make up both.
     """
     asked, whose = step.memory.key_requests, (group_id, user_id)
     lately = {one: at for one, at in asked.get(whose, {}).items() if step.now < at + REQUEST_INTERVAL_S}
     if name in lately or len(lately) >= REQUESTS_PER_USER_MAX:
-        return
+        return False
     if whose not in asked and len(asked) >= REQUESTS_USERS_MAX:
         for one in [one for one, times in asked.items() if step.now >= max(times.values()) + REQUEST_INTERVAL_S]:
             del asked[one]
         if len(asked) >= REQUESTS_USERS_MAX:
-            return
+            return False
     asked[whose] = {**lately, name: step.now}
     step.memory.chains_wanted.soon(step.now + REQUEST_INTERVAL_S)
     step.queue(ContentKind.KEY_REQUEST, user_id, encode_body(KeyRequest(device_id, group_id, chain_id)))
+    return True
 
 
 def chains_awaited(step: Step) -> list[bytes]:
@@ -125,7 +126,7 @@ def chains_awaited(step: Step) -> list[bytes]:
     return step.unit.pending.names(_CHAIN)
 
 
-def ask_again(step: Step, name: bytes) -> None:
+def ask_again(step: Step, name: bytes) -> bool:
     """Ask for a chain that messages wait for, if its device's user is a member and can be written to."""
     rest = name[len(_CHAIN) :]
     group_id, rest = rest[:GROUP_ID_SIZE], rest[GROUP_ID_SIZE:]
@@ -133,8 +134,9 @@ def ask_again(step: Step, name: bytes) -> None:
     user_id = rest[_CHAIN_SIZE + 1 :].decode()
     group = membership(step, group_id)
     # In a lane that is held, requests would gather.
-    if group is not None and _may_ask(step, group, user_id) and step.memory.lane(user_id).held is None:
-        ask_for(step, name, group_id, user_id, device_id, chain_id)
+    if group is None or not _may_ask(step, group, user_id) or step.memory.lane(user_id).held is not None:
+        return False
+    return ask_for(step, name, group_id, user_id, device_id, chain_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,3 +48,20 @@ def test_chains_that_a_relay_makes_up_are_asked_for_so_often_and_no_more(world: 
     bob.push(made_up(team, "alice", 1, first=4_001))
     world.settle()
     assert before + 1 <= requests(world, bob, "alice") <= before + REQUESTS_PER_USER_MAX  # with those of before
+
+
+def test_of_more_missing_chains_than_are_asked_for_at_once_each_has_its_turn(world: World) -> None:
+    alice, bob = world.device("alice"), world.device("bob")
+    team = Team(world, alice, bob)
+    world.settle()
+    team.send(alice, "the chain that there is")
+    world.settle()
+    bob.push(made_up(team, "alice", 50, first=1_001))
+    asked: set[bytes] = set()
+    for _ in range(4):
+        asked |= bob.engine._memory.key_requests[team.group_id, "alice"].keys()
+        world.settle()
+        assert bob.engine._memory.chains_wanted.at is not None
+        world.clock.now = bob.engine._memory.chains_wanted.at
+        world.settle()
+    assert len(asked) == 50
