@@ -32,6 +32,17 @@ def withhold_entries(world: World, device: Device) -> None:
     box.mail = [mail for mail in box.mail if mail.kind is not EnvelopeKind.GROUP_ENTRY]
 
 
+def unnoticed(world: World, pair: Team, bob: Device, carol: Device, text: str) -> None:
+    """Let Carol join and write while Bob, who knows her, is away; the relay has lost the entry that he was to get."""
+    talk(world, (carol, bob), (bob, carol))
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, text)
+    world.settle()
+    withhold_entries(world, bob)
+
+
 @pytest.fixture
 def pair(world: World, alice: Device, bob: Device) -> Team:
     made = Team(world, alice, bob)
@@ -65,13 +76,7 @@ def test_a_device_restored_to_before_a_member_joined_gets_what_that_member_sends
 def test_a_key_that_comes_before_its_sender_is_known_as_a_member_is_asked_for_again(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:
-    talk(world, (carol, bob), (bob, carol))
-    bob.lose_connection()
-    pair.join(carol)
-    world.settle()
-    pair.send(carol, "of the newcomer")
-    world.settle()
-    withhold_entries(world, bob)
+    unnoticed(world, pair, bob, carol, "of the newcomer")
     bob.connect()
     settle(world)
     assert texts(bob) == ["of the newcomer"]
@@ -81,13 +86,7 @@ def test_a_key_that_comes_before_its_sender_is_known_as_a_member_is_asked_for_ag
 def test_what_waits_for_a_member_has_the_log_fetched_on_the_next_connection_too(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:
-    talk(world, (carol, bob), (bob, carol))
-    bob.lose_connection()
-    pair.join(carol)
-    world.settle()
-    pair.send(carol, "of the newcomer")
-    world.settle()
-    withhold_entries(world, bob)
+    unnoticed(world, pair, bob, carol, "of the newcomer")
     bob.connect()
     while not bob.do(logs_awaited):
         bob.take_push()
@@ -103,13 +102,7 @@ def test_what_waits_for_a_member_has_the_log_fetched_on_the_next_connection_too(
 def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:
-    talk(world, (carol, bob), (bob, carol))
-    bob.lose_connection()
-    pair.join(carol)
-    world.settle()
-    pair.send(carol, "of one who has left")
-    world.settle()
-    withhold_entries(world, bob)
+    unnoticed(world, pair, bob, carol, "of one who has left")
     pair.leave(carol)
     before = len(world.relay.overheard)
     bob.connect()
@@ -124,13 +117,7 @@ def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
 def test_what_waits_for_a_member_of_a_group_ends_when_the_group_is_forgotten(
     world: World, pair: Team, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    talk(world, (carol, bob), (bob, carol))
-    bob.lose_connection()
-    pair.join(carol)
-    world.settle()
-    pair.send(carol, "of one who has left")
-    world.settle()
-    withhold_entries(world, bob)
+    unnoticed(world, pair, bob, carol, "of one who has left")
     pair.leave(carol)
     bob.connect()
     settle(world)
