@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 BATCH: Final = 64  # messages in one transaction
 TEXT: Final = payload(256)
 CLIENT: Final = "ours"  # unsealed; the sealed store takes part under its own name
-SESSIONS: Final = (10, 1_000, 100_000)  # in the store, of which one is used
+SESSIONS: Final = (2_000, 100_000)  # in the store
+IN_TURN: Final = 2_000  # peers that write in turn: more sessions than are kept in memory, so each is read
 SKIPPED: Final = (0, 2_000)  # keys in the session's record
 DELAYS_S: Final = 3.0  # seconds for which the event loop is watched
 DELAY_STEP_S: Final = 0.001  # seconds between two looks
@@ -171,9 +172,11 @@ def batches(stores: Stores, settings: Settings, *, key: str, title: str, peers: 
 
 def single(stores: Stores, settings: Settings) -> Outcome:
     """One message, one transaction, against the ratchet alone with a bare commit after it."""
+    in_turn = 1 if settings.smoke else IN_TURN
     entrants = [
         Entrant(CLIENT, lambda: stores.peers(1).persisted(1)),
         Entrant("ours, sealed", lambda: stores.peers(1, sealed=True).persisted(1)),
+        Entrant("ours, session read from the file", lambda: stores.peers(in_turn).persisted(1)),
         Entrant("bare commit + in memory", lambda: stores.peers(1).in_memory(bare_commit(stores.folder))),
         Entrant("bare commit", lambda: bare_commit(stores.folder)),
     ]
@@ -181,11 +184,11 @@ def single(stores: Stores, settings: Settings) -> Outcome:
 
 
 def with_many_sessions(stores: Stores, count: int) -> Run:
-    """Receive from one peer in a store with *count* sessions."""
-    peers = stores.peers(1)
+    """Receive from `IN_TURN` peers in turn, in a store with *count* sessions."""
+    peers = stores.peers(min(count, IN_TURN))
     with peers.store.begin() as unit:
         (loaded,) = unit.sessions.load_many([("peer 0", 1)]).values()
-        for index in range(1, count):
+        for index in range(IN_TURN, count):
             unit.sessions.add(f"filler {index}", 1, loaded.session)
     return peers.persisted(1)
 
@@ -201,7 +204,7 @@ def with_skipped_keys(stores: Stores, count: int) -> Run:
 
 def growth(stores: Stores, settings: Settings) -> Iterator[Outcome]:
     """How the cost of one message grows with what the store holds."""
-    sessions = SESSIONS[:2] if settings.smoke else SESSIONS
+    sessions = (10,) if settings.smoke else SESSIONS
     entrants = [Entrant(f"{count:,} sessions", partial(with_many_sessions, stores, count)) for count in sessions]
     yield measure(Contest("store.sessions", "one message, by sessions in the store", entrants, BATCH), settings)
     entrants = [Entrant(f"{count:,} skipped keys", partial(with_skipped_keys, stores, count)) for count in SKIPPED]

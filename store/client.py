@@ -150,14 +150,13 @@ class ClientStore:
             self._lost = self._lost or isinstance(error, StoreLost)
             work.leave(committed=False)
             self._roll_back(transaction)
-            unit.account.forget()
-            unit.seen.settle(committed=False)
+            unit.settle(committed=False)
             raise
         self._counters = counters
         if sweeps:
             self._sweep_at = work.now + SWEEP_INTERVAL_S
         work.leave(committed=True)
-        unit.seen.settle(committed=True)
+        unit.settle(committed=True)
 
     def _roll_back(self, transaction: RootTransaction) -> None:
         # After a commit that failed, SQLAlchemy takes the transaction to be over and would not roll it back; SQLite may

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Final
 
 from .database import Statement
 from .errors import InvalidUse, StaleWriter, TooLarge
-from .limits import CONTENT_SIZE_MAX, GAPS_MAX, INBOX_MAX, INBOX_SIZE_MAX, RECEIPTS_MAX, SEEN_AGE_S, SEEN_MAX
+from .kept import Kept
+from .limits import (
+    CONTENT_SIZE_MAX,
+    GAPS_MAX,
+    INBOX_MAX,
+    INBOX_SIZE_MAX,
+    RECEIPTS_MAX,
+    RECEIVED_KEPT_MAX,
+    SEEN_AGE_S,
+    SEEN_MAX,
+)
 from .packing import pack, take_int, take_list, unpack
 from .schema import number_row
 from .tallied import TalliedTable
@@ -282,6 +292,7 @@ class Conversations:
 
     def __init__(self, work: Work) -> None:
         self._work = work
+        self._kept: Kept[tuple[bytes, str, int], Received] = Kept(RECEIVED_KEPT_MAX)
 
     def next_number(self, conversation: bytes) -> int:
         """Take the number of our next message in a conversation; the first is 1."""
@@ -295,6 +306,9 @@ class Conversations:
 
     def received(self, conversation: bytes, user_id: str, device_id: int) -> Received:
         """What has arrived from a device."""
+        kept = self._kept.take((conversation, user_id, device_id))
+        if kept is not None:
+            return kept
         row = self._work.row(_RECEIVED, (conversation, user_id, device_id))
         return Received(0) if row is None else _take_received(row)
 
@@ -302,6 +316,7 @@ class Conversations:
         """Store what has arrived. Raises TooLarge for more than 200 gaps."""
         if len(received.gaps) > GAPS_MAX:
             raise TooLarge(f"at most {GAPS_MAX} gaps")
+        self._kept.put((conversation, user_id, device_id), received, 1)
         packed = pack(_GAPS_VERSION, [number for gap in received.gaps for number in gap])
         self._work.defer(
             _SAVE_RECEIVED,
@@ -316,6 +331,10 @@ class Conversations:
                 received.watched,
             ),
         )
+
+    def settle(self, *, committed: bool) -> None:
+        """Take note of the unit's end: what it saved is kept, or nothing."""
+        self._kept.settle(committed=committed)
 
     def open_gaps(self, age_s: float, *, limit: int = GAPS_MAX) -> list[tuple[bytes, str, int, Received]]:
         """The first *limit* conversations with a gap on the clock for as long as that, the longest first."""

@@ -56,4 +56,8 @@ ONE_TIME_PREKEYS_MAX: Final = 10_000  # of each kind: bounds one upload
 SEALINGS_PER_SALT_MAX: Final = 2**30  # random 96-bit nonces collide with a chance of 2^-37 by then
 SWEEP_INTERVAL_S: Final = 3600  # seconds between removals by age: a limit by age is exact to the hour
 CHECKPOINT_INTERVAL_S: Final = 60  # seconds that an overwritten state may stay in SQLite's write-ahead log
+SESSIONS_KEPT_SIZE_MAX: Final = (
+    1 * _MIB
+)  # bytes of records kept in memory unpacked: some 400, or 7 with 2,000 keys each
+RECEIVED_KEPT_MAX: Final = 1_000  # conversations of one sender device kept in memory, about 1 kB each
 UNSEALED_KEYS_CACHED_MAX: Final = 1_024  # derived keys kept in memory, about 1 kB each

@@ -112,8 +112,7 @@ def delete_rows(unit: Unit) -> None:
     for name in CLIENT.metadata.tables:
         if name not in ("store", "schema_version", "seal_keys"):
             unit.work.change(Statement(name, f"DELETE FROM {name}"))  # noqa: S608 - names of our own tables
-    unit.account.forget()
-    unit.seen.settle(committed=False)
+    unit.settle(committed=False)
 
 
 def remove(engine: Engine, location: Location) -> None:

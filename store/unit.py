@@ -66,6 +66,14 @@ class Unit:
         self.erased_chains = ErasedChains(work)
         self.ended_chains = EndedChains(work)
 
+    def settle(self, *, committed: bool) -> None:
+        """Take note of the end: what is remembered from unit to unit holds, or is to be loaded again."""
+        if not committed:
+            self.account.forget()
+        self.seen.settle(committed=committed)
+        self.sessions.settle(committed=committed)
+        self.conversations.settle(committed=committed)
+
     @property
     def counters(self) -> Counters:
         """The submission, delivery and upload numbers, to be set as they move; written with the unit."""

@@ -253,11 +253,11 @@ def test_sessions_are_loaded_one_by_one_or_many_at_once(store: ClientStore) -> N
 
 
 def test_a_stored_session_that_does_not_parse_is_corrupt_and_one_of_a_newer_release_newer(sqlite_url: str) -> None:
-    with ClientStore.open(sqlite_url) as store:
+    with ClientStore.open(sqlite_url) as store, store.begin() as unit:
         session = Session.initiate(account("alice"), account("bob").bundle(), entropy=seeded("s"))
-        with store.begin() as unit:
-            unit.sessions.add("bob", 1, session)
-        for state, expected in ((b"\x00no session", StoreCorrupt), (b"\x00\x97\x63" + bytes(6), StoreNewer)):
+        unit.sessions.add("bob", 1, session)
+    for state, expected in ((b"\x00no session", StoreCorrupt), (b"\x00\x97\x63" + bytes(6), StoreNewer)):
+        with ClientStore.open(sqlite_url) as store:
             with store.begin() as unit:
                 unit.work.change(Statement("sessions", "UPDATE sessions SET state = ?"), (state,))
             with store.begin() as unit, pytest.raises(expected):
