@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from .identity_export import ExportedIdentity, open_identity, seal_identity
     from .inbox import DueReceipt, DurableEvent, Received, seen_envelope, seen_message
     from .maintenance import Finding
-    from .outbox import Envelope, LoggedMessage, OutgoingMessage, Recipient
+    from .outbox import Envelope, OutgoingMessage, Recipient
     from .peers import Heal, IdentityRecord, PeerDevice
     from .prekeys import PreKeyKind
+    from .send_log import LoggedMessage
     from .sender_keys import Distribution, LoadedOwnSenderKey, LoadedPeerSenderKey
     from .sessions import LoadedSession
     from .trouble import PendingMessage, Quarantined
@@ -130,10 +131,11 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "identity_export": ("ExportedIdentity", "open_identity", "seal_identity"),
     "inbox": ("DueReceipt", "DurableEvent", "Received", "seen_envelope", "seen_message"),
     "maintenance": ("Finding",),
-    "outbox": ("Envelope", "LoggedMessage", "OutgoingMessage", "Recipient"),
+    "outbox": ("Envelope", "OutgoingMessage", "Recipient"),
     "peers": ("Heal", "IdentityRecord", "PeerDevice"),
     "prekeys": ("PreKeyKind",),
     "ended_chains": ("EndedChain",),
+    "send_log": ("LoggedMessage",),
     "sender_keys": ("Distribution", "LoadedOwnSenderKey", "LoadedPeerSenderKey"),
     "sessions": ("LoadedSession",),
     "trouble": ("PendingMessage", "Quarantined"),

@@ -1,4 +1,4 @@
-"""What is to be sent: contents, the envelopes made of them, who gets them, and the log for sending again."""
+"""What is to be sent: contents, the envelopes made of them, and who gets them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from .limits import (
     CONTENT_SIZE_MAX,
     OUTGOING_MAX,
     OUTGOING_SIZE_MAX,
-    SEND_LOG_AGE_S,
-    SEND_LOG_MAX,
-    SEND_LOG_SIZE_MAX,
     TEXT_SIZE_MAX,
 )
-from .schema import ID_SIZE, number_row
+from .schema import ID_SIZE
 from .tallied import TalliedTable
 
 if TYPE_CHECKING:
@@ -28,22 +25,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Envelope",
     "Envelopes",
-    "LoggedMessage",
     "Outgoing",
     "OutgoingMessage",
     "Recipient",
     "Recipients",
-    "RetryAttempts",
-    "SendLog",
     "require_id",
     "require_text",
 ]
 
 OUTGOING: Final = TalliedTable(
     "outgoing", "created_at", OUTGOING_MAX, OUTGOING_SIZE_MAX, item_size_max=CONTENT_SIZE_MAX
-)
-SEND_LOG: Final = TalliedTable(
-    "send_log", "logged_at", SEND_LOG_MAX, SEND_LOG_SIZE_MAX, SEND_LOG_AGE_S, CONTENT_SIZE_MAX
 )
 
 
@@ -77,8 +68,8 @@ class OutgoingMessage:
 
 _ADD: Final = Statement(
     "outgoing",
-    "INSERT INTO outgoing (message_id, number, lane, content, size, state, reason, created_at, again) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+    "INSERT INTO outgoing (message_id, number, lane, content, size, state, reason, created_at, again, "
+    "conversation_number) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
 )
 _COLUMNS: Final = "message_id, number, lane, content, state, reason, created_at, again"
 _GET: Final = Statement("outgoing", f"SELECT {_COLUMNS} FROM outgoing WHERE message_id = ?")  # noqa: S608 - ours
@@ -99,13 +90,16 @@ class Outgoing:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    def add(self, message_id: bytes, lane: str, content: bytes, *, state: str) -> OutgoingMessage:
-        """Queue a message at the end of its lane. Raises Full, TooLarge."""
+    def add(
+        self, message_id: bytes, lane: str, content: bytes, *, state: str, conversation_number: int = 0
+    ) -> OutgoingMessage:
+        """Queue a message at the end of its lane; number 0 counts in no conversation. Raises Full, TooLarge."""
         work = self._work
         OUTGOING.require_room(work, len(content))
         number = work.next_number()
         sealed = work.vault.seal("outgoing", require_id(message_id), 1, content)
-        work.defer(_ADD, (message_id, number, lane, sealed, len(content), state, "", work.now))
+        values = (message_id, number, lane, sealed, len(content), state, "", work.now, conversation_number)
+        work.defer(_ADD, values)
         return OutgoingMessage(message_id, number, lane, content, state, "", work.now)
 
     def get(self, message_id: bytes) -> OutgoingMessage | None:
@@ -330,69 +324,3 @@ class Recipients:
         """Forget those of messages that are neither in the outbox nor in the send log; return how many."""
         self._work.flush()
         return self._work.change(_FORGET_RECIPIENTS)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoggedMessage:
-    """A final message that may be asked for again."""
-
-    message_id: bytes
-    lane: str
-    content: bytes = field(repr=False)
-    logged_at: float  # seconds since 1970
-
-
-_LOG: Final = Statement(
-    "send_log", "INSERT INTO send_log (number, message_id, lane, content, size, logged_at) VALUES (?, ?, ?, ?, ?, ?)"
-)
-_LOGGED: Final = Statement("send_log", "SELECT number, lane, content, logged_at FROM send_log WHERE message_id = ?")
-
-
-class SendLog:
-    """Contents kept for retry requests: 14 days, 5,000 messages, 64 MiB; the oldest go first."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def add(self, message_id: bytes, lane: str, content: bytes) -> None:
-        """Keep a message that is final. Raises TooLarge."""
-        work = self._work
-        SEND_LOG.add(work, len(content))
-        number = work.next_number()
-        sealed = work.vault.seal("send_log", number_row(number), 1, content)
-        work.change(_LOG, (number, require_id(message_id), lane, sealed, len(content), work.now))
-        SEND_LOG.evict(work)
-
-    def get(self, message_id: bytes) -> LoggedMessage | None:
-        """Return a message; None if it is not (or no longer) kept."""
-        row = self._work.row(_LOGGED, (message_id,))
-        if row is None:
-            return None
-        number, lane, sealed, logged_at = row
-        if logged_at < self._work.now - SEND_LOG_AGE_S:
-            return None
-        return LoggedMessage(
-            message_id, lane, self._work.vault.open("send_log", number_row(number), 1, sealed), logged_at
-        )
-
-
-_COUNT_ATTEMPT: Final = Statement(
-    "retry_attempts",
-    "INSERT INTO retry_attempts (message_id, user_id, device_id, attempts, attempted_at) VALUES (?, ?, ?, 1, ?) "
-    "ON CONFLICT (message_id, user_id, device_id) DO UPDATE SET attempts = retry_attempts.attempts + 1, "
-    "attempted_at = excluded.attempted_at RETURNING attempts",
-)
-
-
-class RetryAttempts:
-    """How often a message was sent again to a device."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def count(self, message_id: bytes, user_id: str, device_id: int) -> int:
-        """Count one more attempt and return how many there were, this one included."""
-        attempts: int = self._work.rows(_COUNT_ATTEMPT, (require_id(message_id), user_id, device_id, self._work.now))[
-            0
-        ][0]
-        return attempts

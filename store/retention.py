@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .database import Statement
 from .inbox import RECEIPTS
 from .limits import QUARANTINE_AGE_S, RETRY_ATTEMPTS_AGE_S
-from .outbox import SEND_LOG
+from .send_log import SEND_LOG
 from .sender_keys import ERASED_CHAINS
 from .sent import SENT_ENVELOPES
 from .trouble import QUARANTINE

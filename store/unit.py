@@ -8,10 +8,12 @@ from .accounts import Accounts
 from .ended_chains import EndedChains
 from .groups import GroupOperations, Groups
 from .inbox import Conversations, Inbox, Receipts, Seen
-from .outbox import Envelopes, Outgoing, Recipients, RetryAttempts, SendLog
+from .numbered import NumberedMessages
+from .outbox import Envelopes, Outgoing, Recipients
 from .peers import Blocked, Devices, Heals, Identities
 from .prekeys import PreKeys
 from .repeats import Repeats
+from .send_log import RetryAttempts, SendLog
 from .sender_keys import Distributions, ErasedChains, SenderKeys
 from .sent import SentEnvelopes
 from .sessions import Sessions
@@ -48,6 +50,7 @@ class Unit:
         self.conversations = Conversations(work)
         self.outgoing = Outgoing(work)
         self.repeats = Repeats(work)
+        self.numbered = NumberedMessages(work)
         self.envelopes = Envelopes(work)
         self.recipients = Recipients(work)
         self.send_log = SendLog(work)

@@ -30,6 +30,7 @@ from .receiving import open_delivery, reopen_moved
 from .reporting import report
 from .step import QUEUED, SUBMITTED, Output, Step, user_of
 from .timing import do_what_is_due, next_due_at
+from .upgrade import number_outbox
 from .wishes import mark_read, queue_message, queue_to_group
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Engine:
                 raise InvalidArgument("the store belongs to another device or user: open it as that one")
             elif identity is not None and identity.public_key != known.identity.public_key:
                 raise InvalidArgument("the store has another identity than the one given")
+            number_outbox(unit)
         return cls(store, relay=relay, token=token, options=options, entropy=entropy)
 
     # The connection.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import ContentKind, Receipt, ReceiptState, decode_content, decode_receipt, encode_receipt
+from e2ee.content import ContentKind, Receipt, ReceiptState, decode_receipt, encode_receipt
 from e2ee.events import DeliveryState, DirectMessage, GroupMessage
 from e2ee.group_content import KEY_ACK_CHAINS_MAX, KeyAck, encode_body
 from e2ee.limits import RECEIPT_RANGES_MAX
@@ -15,7 +16,7 @@ from .groups.lane import group_lane, group_of
 from .step import DELIVERED, SENT, SUBMITTED, Step, conversation_with, lane_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from e2ee.content import Content
     from store import DueReceipt, OutgoingMessage
@@ -152,20 +153,36 @@ def take_receipt(step: Step, content: Content) -> None:
         log_oldest_delivered(step, lane_of(sender))
 
 
-def named(step: Step, lane: str, state: str, ranges: tuple[tuple[int, int], ...]) -> list[OutgoingMessage]:
-    """The messages of a lane in *state* whose conversation numbers are in *ranges*. They are in order of both."""
-    limit = _PAGE
+def named(step: Step, lane: str, state: str, ranges: tuple[tuple[int, int], ...]) -> Iterator[OutgoingMessage]:
+    """The messages of a lane in *state* whose conversation numbers are in *ranges*, in order; the caller may move them.
+
+    Only what is named is read. A peer may name anything: the work is bounded by what the lane holds.
+    """
+    runs = _joined(ranges)
+    starts = [first for first, _ in runs]
+    after = 0
     while True:
-        messages = step.unit.outgoing.next_in(lane, state, limit=limit)
-        numbers = [decode_content(message.content).conversation_number for message in messages]
-        if len(messages) < limit or numbers[-1] >= ranges[-1][1]:
-            break
-        limit *= 2
-    return [
-        message
-        for message, number in zip(messages, numbers, strict=True)
-        if number and any(first <= number <= last for first, last in ranges)
-    ]
+        page = step.unit.numbered.between(lane, state, max(1, starts[0]), runs[-1][1], after=after, limit=_PAGE)
+        for one in page:
+            run = runs[max(0, bisect_right(starts, one.conversation_number) - 1)]
+            if run[0] <= one.conversation_number <= run[1]:
+                message = step.unit.outgoing.get(one.message_id)
+                if message is not None:
+                    yield message
+        if len(page) < _PAGE:
+            return
+        after = page[-1].number
+
+
+def _joined(ranges: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+    """The same numbers as ascending runs that do not overlap."""
+    runs: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if runs and first <= runs[-1][1]:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], last))
+        else:
+            runs.append((first, last))
+    return runs
 
 
 def _came(step: Step, message: OutgoingMessage, content: Content, state: ReceiptState) -> None:
@@ -181,17 +198,17 @@ def _came(step: Step, message: OutgoingMessage, content: Content, state: Receipt
         step.state(message, DeliveryState.DELIVERED)
         return
     step.state(message, DeliveryState.READ)
-    log(step, message)
+    log(step, message.message_id)
 
 
-def log(step: Step, message: OutgoingMessage) -> None:
+def log(step: Step, message_id: bytes) -> None:
     """A message is final: what remains of it is what may be asked for again."""
-    step.unit.outgoing.take_out(message.message_id)
-    step.unit.send_log.add(message.message_id, message.lane, message.content)
+    taken = step.unit.outgoing.take_out(message_id)
+    if taken is not None:
+        step.unit.send_log.add(message_id, *taken)
 
 
 def log_oldest_delivered(step: Step, lane: str) -> None:
     """Move what a read mark will hardly name any more out of the outbox."""
-    kept = step.unit.outgoing.next_in(lane, DELIVERED, limit=DELIVERED_KEPT_MAX + _PAGE)
-    for message in kept[: max(0, len(kept) - DELIVERED_KEPT_MAX)]:
-        log(step, message)
+    for message_id in step.unit.numbered.all_but_newest(lane, DELIVERED, DELIVERED_KEPT_MAX, limit=_PAGE):
+        log(step, message_id)

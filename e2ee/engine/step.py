@@ -273,7 +273,9 @@ class Step:
             Destination(user_id),
             body,
         )
-        self.unit.outgoing.add(content.message_id, lane_of(user_id), encode_content(content), state=QUEUED)
+        self.unit.outgoing.add(
+            content.message_id, lane_of(user_id), encode_content(content), state=QUEUED, conversation_number=number
+        )
         self.memory.active[user_id] = None
         return content
 

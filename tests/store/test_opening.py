@@ -164,6 +164,9 @@ def test_tables_of_version_1_are_brought_forward_on_either_database(database_url
         "ALTER TABLE store DROP COLUMN confirmed_submission_number",
         "ALTER TABLE store DROP COLUMN confirmed_upload_number",
         "ALTER TABLE outgoing DROP COLUMN again",
+        "DROP INDEX outgoing_by_lane",
+        "ALTER TABLE outgoing DROP COLUMN conversation_number",
+        "CREATE INDEX outgoing_by_lane ON outgoing (lane, number)",
         "UPDATE schema_version SET version = 1",
     ):
         change(database_url, statement)
@@ -172,6 +175,7 @@ def test_tables_of_version_1_are_brought_forward_on_either_database(database_url
         assert unit.conversations.received(b"bob", "bob", 1) == Received(4, ((2, 2),), 1.0, told=0, watched=0)
         assert (unit.counters.confirmed_submission_number, unit.counters.confirmed_upload_number) == (0, 7)
         assert [one.again for one in unit.outgoing.next_in("bob", "queued", limit=9)] == [0]
+        assert unit.numbered.without() == [bytes(16)]
         unit.sent_envelopes.add(bytes(16), "bob", b"m" * 16)
         assert unit.sent_envelopes.find("bob", [bytes(16)]) == {bytes(16): b"m" * 16}
 

@@ -15,6 +15,7 @@ from store import (
     limits,
 )
 from store import outbox as outbox_module
+from store import send_log as send_log_module
 from store.tallied import TalliedTable
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_the_send_log_forgets_by_count_size_and_age(
     store: ClientStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = TalliedTable("send_log", "logged_at", 3, 100, limits.SEND_LOG_AGE_S, 60)
-    monkeypatch.setattr(outbox_module, "SEND_LOG", small)
+    monkeypatch.setattr(send_log_module, "SEND_LOG", small)
     with store.begin() as unit:
         for number in range(4):
             unit.send_log.add(identifier(number), "bob", b"x")

@@ -93,6 +93,6 @@ def _came(step: Step, message: OutgoingMessage, then: Membership, content: Conte
     others = then.members.keys() - {step.user_id}
     if others <= reached.keys():
         if all(reached[one] == READ for one in others):
-            log(step, message)
+            log(step, message_id)
         elif message.state == SENT:
             step.unit.outgoing.set_state(message_id, DELIVERED)

@@ -74,7 +74,8 @@ def queue_group_message(step: Step, group: Membership, kind: ContentKind, body: 
     content = Content(
         kind, step.entropy(MESSAGE_ID_SIZE), number, int(step.now * 1000), *who, _destination(group), body
     )
-    step.unit.outgoing.add(content.message_id, lane, encode_content(content), state=QUEUED)
+    encoded = encode_content(content)
+    step.unit.outgoing.add(content.message_id, lane, encoded, state=QUEUED, conversation_number=number)
     step.memory.active_groups[group.group_id] = None
     return content.message_id
 
