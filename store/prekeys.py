@@ -59,6 +59,7 @@ _UNPUBLISHED: Final = Statement(
     _TABLE,
     "SELECT kind, prekey_id, private, created_at FROM prekeys WHERE upload_number IS NULL ORDER BY kind, prekey_id",
 )
+_ANY_UNPUBLISHED: Final = Statement(_TABLE, "SELECT 1 FROM prekeys WHERE upload_number IS NULL LIMIT 1")
 _PUBLISHED: Final = Statement(_TABLE, "UPDATE prekeys SET upload_number = ? WHERE upload_number IS NULL")
 _COUNT_PUBLISHED: Final = Statement(
     _TABLE, "SELECT COUNT(*) FROM prekeys WHERE kind IN (?, ?) AND upload_number IS NOT NULL"
@@ -96,6 +97,7 @@ class PreKeys:
     def __init__(self, work: Work, accounts: Accounts) -> None:
         self._work = work
         self._accounts = accounts
+        self._unpublished = True  # False: no key is
 
     # The prekey source of `ratchet`.
 
@@ -196,6 +198,12 @@ class PreKeys:
         count: int = self._work.rows(_COUNT, (int(kind),))[0][0]
         return count
 
+    def has_unpublished(self) -> bool:
+        """Whether `unpublished` has anything. Every step asks, so a "no" is remembered until there is a new key."""
+        if self._unpublished:
+            self._unpublished = bool(self._work.rows(_ANY_UNPUBLISHED))
+        return self._unpublished
+
     def unpublished(self) -> PublishedPreKeys:
         """The public halves that no upload has carried yet; each upload again names all of them until one is done."""
         found: dict[PreKeyKind, list[tuple[int, bytes, float]]] = {kind: [] for kind in PreKeyKind}
@@ -230,6 +238,7 @@ class PreKeys:
 
     def publish_again(self) -> None:
         """Let the next upload name every key: the relay has lost them, or this is another registration."""
+        self._unpublished = True
         self._work.change(_UNPUBLISH)
 
     def is_published(self) -> bool:
@@ -257,6 +266,10 @@ class PreKeys:
         self._work.change(_DELETE_KIND, (int(PreKeyKind.ONE_TIME),))
         self._work.change(_DELETE_KIND, (int(PreKeyKind.ONE_TIME_KEM),))
 
+    def settle(self, *, committed: bool) -> None:
+        """Take note of the unit's end: after one that failed, it is not known whether a key is unpublished."""
+        self._unpublished = self._unpublished or not committed
+
     # Below.
 
     def _load(self, kind: PreKeyKind, prekey_id: int, what: str) -> tuple[bytes, float]:
@@ -267,6 +280,7 @@ class PreKeys:
 
     def _add(self, kind: PreKeyKind, prekey_id: int, packed: bytes, seconds: int) -> None:
         sealed = self._work.vault.seal(_TABLE, prekey_row(kind, prekey_id), 1, packed)
+        self._unpublished = True
         self._work.defer(_ADD, (int(kind), prekey_id, sealed, float(seconds)))
 
     def _next_id(self) -> int:

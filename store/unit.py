@@ -73,6 +73,7 @@ class Unit:
         """Take note of the end: what is remembered from unit to unit holds, or is to be loaded again."""
         if not committed:
             self.account.forget()
+        self.prekeys.settle(committed=committed)
         self.seen.settle(committed=committed)
         self.sessions.settle(committed=committed)
         self.conversations.settle(committed=committed)

@@ -87,13 +87,13 @@ def republish(step: Step) -> ClientFrame:
 
 
 def _upload(step: Step) -> None:
+    if not step.unit.prekeys.has_unpublished():
+        return
     keys = step.unit.prekeys.unpublished()
     signed, last_resort = keys.signed_prekey, keys.last_resort_kem_prekey
     # More than one upload takes are held only if the relay forgot them: then some were handed out before.
     one_time = keys.one_time_prekeys[-PREKEYS_PER_UPLOAD_MAX:]
     kem = keys.one_time_kem_prekeys[-PREKEYS_PER_UPLOAD_MAX:]
-    if signed is None and last_resort is None and not one_time and not kem:
-        return
     step.memory.stock.uploading = True
     step.unit.counters.upload_number += 1
     step.requests.append(

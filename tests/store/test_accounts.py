@@ -29,6 +29,10 @@ from tests.support.conversation import account, seeded
 from tests.support.messenger import bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from store.prekeys import PreKeys
+
     from .conftest import Clock
 
 DAY = 24 * 3600.0
@@ -167,6 +171,38 @@ def test_prekeys_are_named_by_each_upload_until_one_is_done(store: ClientStore) 
         assert unit.prekeys.unpublished() == named
         unit.prekeys.purge_one_time()
         assert unit.prekeys.unpublished().one_time_prekeys == ()
+
+
+def test_whether_a_prekey_is_unpublished_is_known_without_looking_until_there_is_a_new_one(store: ClientStore) -> None:
+    ways: list[Callable[[PreKeys], object]] = [
+        lambda keys: keys.rotate(),
+        lambda keys: keys.add_one_time(1, 0),
+        lambda keys: keys.publish_again(),
+    ]
+    for number, make in enumerate(ways, 1):
+        with store.begin() as unit:
+            make(unit.prekeys)
+            assert unit.prekeys.has_unpublished()
+        with store.begin() as unit:
+            assert unit.prekeys.has_unpublished()
+            unit.prekeys.published(number)
+            assert not unit.prekeys.has_unpublished()
+
+
+def test_a_unit_that_fails_leaves_no_word_of_whether_a_prekey_is_unpublished(store: ClientStore) -> None:
+    with store.begin() as unit:
+        unit.prekeys.rotate()
+
+    def publish_and_fail() -> None:
+        with store.begin() as unit:
+            unit.prekeys.published(1)
+            assert not unit.prekeys.has_unpublished()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        publish_and_fail()
+    with store.begin() as unit:
+        assert unit.prekeys.has_unpublished()
 
 
 def test_replaced_prekeys_open_messages_for_30_days(store: ClientStore, clock: Clock) -> None:
