@@ -39,11 +39,13 @@ __all__ = [
     "content_kind",
     "decode_content",
     "decode_gone",
+    "decode_new_device",
     "decode_read_copy",
     "decode_receipt",
     "decode_retry_request",
     "encode_content",
     "encode_gone",
+    "encode_new_device",
     "encode_read_copy",
     "encode_receipt",
     "encode_retry_request",
@@ -70,6 +72,7 @@ class ContentKind(IntEnum):
     SENDER_KEY = 8  # a distribution message
     KEY_REQUEST = 9
     KEY_ACK = 10
+    NEW_DEVICE = 11  # from another device of the same user, which the relay has listed; it says nothing more
 
 
 # What a device that could not open it may ask for again. The rest is control messages.
@@ -273,6 +276,16 @@ def decode_read_copy(body: bytes) -> ReadCopy:
     """Decode the body of a READ_COPY. Raises MalformedFrame."""
     copy: ReadCopy = _read_copy(decode_array(body))
     return copy
+
+
+def encode_new_device() -> bytes:
+    """Encode the body of a NEW_DEVICE."""
+    return encode_array([])
+
+
+def decode_new_device(body: bytes) -> None:
+    """Check the body of a NEW_DEVICE: an array, of which this release knows no elements. Raises MalformedFrame."""
+    decode_array(body)
 
 
 def encode_retry_request(request: RetryRequest) -> bytes:

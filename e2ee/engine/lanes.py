@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from e2ee.content import SENT_AGAIN, content_kind
+from e2ee.content import SENT_AGAIN, ContentKind, content_kind
 from e2ee.diagnostics import Reason
 from e2ee.events import DeliveryState
 from e2ee.frames import DeviceRef, EnvelopeFor, EnvelopeKind, Submission, Submit
@@ -81,9 +81,7 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
     if found is None:
         return []
     if not found:
-        # Only the lane to our own other devices can be without any: there is nobody to tell.
-        for message in messages:
-            fail(step, message, Reason.NO_OTHER_DEVICE)
+        _tell_nobody(step, messages)
         return []
     made: list[list[Envelope]] = []
     size = 0
@@ -103,6 +101,15 @@ def _encrypt_queued(step: Step, user_id: str) -> list[list[Envelope]]:
         made.append(rows)
         size += cost
     return made
+
+
+def _tell_nobody(step: Step, messages: list[OutgoingMessage]) -> None:
+    """Give up what is for our own other devices, of which there are none: only their lane can be without any."""
+    for message in messages:
+        fail(step, message, Reason.NO_OTHER_DEVICE)
+    if all(content_kind(message.content) == ContentKind.NEW_DEVICE for message in messages):
+        # The first message asks for itself: a device that is linked soon after this one misses nothing of it.
+        step.memory.own_devices_at = None
 
 
 def _is_withheld(step: Step, message: OutgoingMessage, found: list[Target]) -> bool:

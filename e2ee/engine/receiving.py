@@ -47,6 +47,7 @@ from .groups.receipts import take_any_receipt
 from .healing import note_opened, note_parked
 from .identities import judge_identity, shows
 from .numbers import note_number
+from .own_devices import take_new_device
 from .peers import learn_device
 from .receipts import due
 from .relay_loss import confirm_again
@@ -88,6 +89,7 @@ _CONTROL: Final[dict[ContentKind, Callable[[Step, Content], None]]] = {
     ContentKind.READ_COPY: take_read_copy,
     ContentKind.KEY_REQUEST: take_key_request,
     ContentKind.KEY_ACK: take_key_ack,
+    ContentKind.NEW_DEVICE: take_new_device,
 }
 
 

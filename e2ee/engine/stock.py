@@ -9,6 +9,8 @@ from e2ee.frames import KemPreKey, OneTimePreKey, SignedPreKey, UploadPreKeys
 from e2ee.limits import PREKEYS_PER_UPLOAD_MAX
 from e2ee.options import PREKEY_STEP
 
+from .own_devices import announce
+
 if TYPE_CHECKING:
     from e2ee.frames import ClientFrame, Uploaded
     from ratchet.prekeys import PublishedKemPreKey
@@ -124,8 +126,11 @@ def take_uploaded(step: Step, request: UploadPreKeys, reply: Uploaded) -> None:
         step.unit.prekeys.purge_one_time()
         step.unit.prekeys.rotate()
     else:
+        listed = not step.unit.prekeys.is_published()  # it was not before: its first upload, or its first one anew
         step.unit.prekeys.published(request.number)
         step.memory.ready = True
+        if listed:
+            announce(step)
     found_left(step, reply.one_time_prekeys, reply.one_time_kem_prekeys)
 
 

@@ -15,6 +15,7 @@ import pytest
 from e2ee.content import (
     decode_content,
     decode_gone,
+    decode_new_device,
     decode_read_copy,
     decode_receipt,
     decode_retry_request,
@@ -68,6 +69,7 @@ BODIES: Final[dict[str, Callable[[bytes], object]]] = {
     "SENDER_KEY": decode_sender_key,
     "KEY_REQUEST": decode_key_request,
     "KEY_ACK": decode_key_ack,
+    "NEW_DEVICE": decode_new_device,
 }
 
 

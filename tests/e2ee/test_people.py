@@ -197,6 +197,22 @@ async def test_a_second_device_gets_messages_copies_and_read_marks(place: Place)
     assert (read.sender, read.own_device, read.message_ids) == ("bob", 1, (first.message_id,))
 
 
+async def test_a_device_that_is_linked_while_the_first_believes_to_be_alone_has_what_that_one_goes_on_to_send(
+    place: Place,
+) -> None:
+    alice, bob = await place.open("alice"), await place.open("bob")
+    await alice.send("bob", "I have one device")
+    await text(bob)
+    await next_of(alice, MessageState)
+    second = await place.link(alice, 2)
+    # Requests are answered in order: the first behind the question for our devices, the second behind the announcement.
+    assert len(await second.devices()) == len(await second.devices()) == 2
+    await bob.send("alice", "and now?")
+    assert [await text(alice), await text(second)] == ["and now?"] * 2  # it stood behind the announcement
+    await alice.send("bob", "now I have two")
+    assert (await next_of(second, OwnMessage)).text == "now I have two"
+
+
 async def test_three_devices_each_see_what_the_others_send(place: Place) -> None:
     alice, bob = await place.open("alice"), await place.open("bob")
     second = await place.link(alice, 2)

@@ -86,4 +86,5 @@ BODIES: Final[dict[int, tuple[str, list[str]]]] = {
     8: ("SENDER_KEY", ["group_id", "distribution_message"]),
     9: ("KEY_REQUEST", ["device", "group_id", "chain_id"]),
     10: ("KEY_ACK", ["device", "group_id", "chain_ids"]),
+    11: ("NEW_DEVICE", []),
 }

@@ -222,6 +222,7 @@ def _contents(dice: Dice) -> list[Json]:
         _content(dice, 8, to_bob, [group, dice.bytes(110)]),
         _content(dice, 9, to_bob, [1, group, 2**31 - 1]),
         _content(dice, 10, to_bob, [1, group, [5, 6]]),
+        _content(dice, 11, own, []),
     ]
 
 

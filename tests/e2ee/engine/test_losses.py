@@ -201,7 +201,8 @@ def test_a_new_device_of_the_same_identity_may_have_what_the_user_was_sent(
     alice.send("bob", "for all your devices")
     world.settle()
     with bob.store.begin() as unit:
-        second = world.device("bob", 2, identity=unit.account.require().identity)
+        identity = unit.account.require().identity
+    second = world.device("bob", 2, identity=identity)
     second.send("alice", "I am new here")
     world.settle()
     ask(second, carried(world, alice, bob)[:1])
@@ -213,7 +214,8 @@ def test_a_new_device_of_the_same_identity_may_have_what_the_user_was_sent(
 
 def test_a_heal_with_a_user_of_several_devices_is_for_one_of_them(world: World, alice: Device, bob: Device) -> None:
     with bob.store.begin() as unit:
-        second = world.device("bob", 2, identity=unit.account.require().identity)
+        identity = unit.account.require().identity
+    second = world.device("bob", 2, identity=identity)
     bob.send("alice", "one")
     second.send("alice", "two")
     world.settle()

@@ -149,6 +149,8 @@ def test_a_submission_number_that_stood_for_something_else_is_a_rollback(
     noticed = len(world.relay.overheard)
     alice.connect()  # its counters are the relay's: nothing to be noticed yet
     assert alice.of(HistoryGap) == []
+    alice.relay_takes_one()
+    alice.take_reply()  # before Bob's receipt: his of the other copy's message has the number of this one's
     world.settle()
     (event,) = alice.of(HistoryGap)
     assert (event.received, event.sent) == (0, 0)

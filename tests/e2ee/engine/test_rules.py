@@ -172,7 +172,8 @@ def test_r6_6_what_goes_again_is_the_same_message_in_another_envelope_for_the_de
     world: World, alice: Device, bob: Device, heard: list[Content]
 ) -> None:
     with bob.store.begin() as unit:
-        second = world.device("bob", 2, identity=unit.account.require().identity)
+        identity = unit.account.require().identity
+    second = world.device("bob", 2, identity=identity)
     talked(world, alice, bob)
     forget_session(bob.store, "alice")
     before = len(world.relay.overheard)
