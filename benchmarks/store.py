@@ -14,6 +14,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
@@ -118,6 +119,24 @@ class Peers:
 
         return run
 
+    def in_turn(self, commit: Run) -> Run:
+        """Decrypt a message and do a bare commit, in turn: then caches are as cold as a client finds them."""
+
+        def run(operations: int) -> float:
+            deliveries = self.deliveries(operations)
+            with self.store.begin() as unit:
+                (loaded,) = unit.sessions.load_many({(one.user_id, 1) for one in deliveries}).values()
+                elapsed = 0.0
+                for one in deliveries:
+                    ciphertext = Ciphertext(CiphertextKind(one.kind), one.ciphertext)
+                    start = perf_counter()
+                    loaded.session.decrypt(unit.prekeys, ciphertext)
+                    elapsed += perf_counter() - start + commit(1)
+                unit.sessions.save(loaded)
+            return elapsed
+
+        return run
+
 
 def bare_commit(folder: Path) -> Run:
     """One row of 4,000 bytes overwritten and committed, through `sqlite3` alone with the store's settings."""
@@ -127,11 +146,13 @@ def bare_commit(folder: Path) -> Run:
     connection.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b BLOB)")
     connection.execute("INSERT OR REPLACE INTO t VALUES (1, ?)", (payload(4_000),))
 
+    rows = cycle([payload(3_999) + bytes([number]) for number in range(256)])  # the same again would not be written
+
     def run(operations: int) -> float:
         start = perf_counter()
-        for number in range(operations):
+        for _ in range(operations):
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute("UPDATE t SET b = ? WHERE a = 1", (payload(3_999) + bytes([number % 256]),))
+            connection.execute("UPDATE t SET b = ? WHERE a = 1", (next(rows),))
             connection.execute("COMMIT")
         return perf_counter() - start
 
@@ -178,6 +199,7 @@ def single(stores: Stores, settings: Settings) -> Outcome:
         Entrant("ours, sealed", lambda: stores.peers(1, sealed=True).persisted(1)),
         Entrant("ours, session read from the file", lambda: stores.peers(in_turn).persisted(1)),
         Entrant("bare commit + in memory", lambda: stores.peers(1).in_memory(bare_commit(stores.folder))),
+        Entrant("the same, in turn", lambda: stores.peers(1).in_turn(bare_commit(stores.folder))),
         Entrant("bare commit", lambda: bare_commit(stores.folder)),
     ]
     return measure(Contest("store.single", "client, persisted: one message", entrants, BATCH), settings)

@@ -55,8 +55,9 @@ class Kept(Generic[_Key, _Value]):
         if not committed:
             self.clear()
         elif self._stored:
-            self._values.update(self._stored)
-            self._left -= sum(size for _, size in self._stored.values())
+            for key, entry in self._stored.items():
+                self._values[key] = entry
+                self._left -= entry[1]
             self._stored.clear()
             while self._left < 0:
                 self.take(next(iter(self._values)))
