@@ -177,6 +177,7 @@ class ClientStore:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._work.let_go()
         if connection is not None:
             with suppress(StoreError):
                 connection.invalidate()

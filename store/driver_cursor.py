@@ -21,7 +21,7 @@ __all__ = ["DriverCursor"]
 
 
 class DriverCursor:
-    """Runs statements in the database's own form; one for all statements of a unit.
+    """Runs statements in the database's own form; one for all units of a connection.
 
     Raises StoreError for what the driver reports, except `integrity_error`: what that means depends on
     the statement. Results are fetched whole, so that no error comes later and no query stays open.
@@ -39,6 +39,10 @@ class DriverCursor:
             self._cursor = self._driver_connection.cursor()
         except BaseException as error:  # an interruption too: see _failure
             raise self._failure(error) from error
+
+    def is_on(self, connection: Connection) -> bool:
+        """Whether it is this connection's, and that is not gone."""
+        return self._connection is connection and not connection.invalidated
 
     def query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run a statement that returns rows, and return them."""

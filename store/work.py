@@ -5,7 +5,7 @@ Nothing here knows what the rows mean; `unit` puts the repositories on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .database import Dialect, Statement
@@ -56,7 +56,19 @@ class Counters:
 
     def copy(self) -> Counters:
         """The counters as they are now."""
-        return replace(self)
+        return Counters(*self.values())
+
+    def values(self) -> tuple[int, ...]:
+        """The counters in the order of their columns."""
+        return (
+            self.submission_number,
+            self.delivery_number,
+            self.upload_number,
+            self.prekey_id,
+            self.row_number,
+            self.confirmed_submission_number,
+            self.confirmed_upload_number,
+        )
 
 
 @dataclass(slots=True)
@@ -76,7 +88,8 @@ class Work:
 
     def __init__(self, dialect: Dialect, vault: Vault, clock: Callable[[], float], entropy: Entropy) -> None:
         self._postgresql = dialect is Dialect.POSTGRESQL
-        self._cursor: DriverCursor | None = None
+        self._cursor: DriverCursor | None = None  # kept from unit to unit, as the connection is
+        self._entered = False
         self._failure: StoreError | None = None
         self._deferred: dict[str, tuple[Statement, list[tuple[Any, ...]]]] = {}
         self._tallies: dict[str, Tally] = {}  # as committed; loaded when they are first asked for
@@ -95,7 +108,10 @@ class Work:
 
         None: whether the last unit was committed is not known. All that was remembered is loaded again.
         """
-        self._cursor = DriverCursor(connection)
+        if self._cursor is None or not self._cursor.is_on(connection):
+            self.let_go()
+            self._cursor = DriverCursor(connection)
+        self._entered = True
         if counters is None:
             self._tallies.clear()
             counters = Counters(*self.rows(_LOAD_COUNTERS)[0])
@@ -114,16 +130,8 @@ class Work:
             self._execute_many(_SALT, list(self.vault.unstored.items()))
         self.flush()
         counters = self.counters
-        if counters != self._committed:
-            values = (
-                counters.submission_number,
-                counters.delivery_number,
-                counters.upload_number,
-                counters.prekey_id,
-                counters.row_number,
-                counters.confirmed_submission_number,
-                counters.confirmed_upload_number,
-            )
+        values = counters.values()
+        if self._committed is None or values != self._committed.values():
             owned = self.change(_SAVE_COUNTERS, (*values, epoch)) == 1
         else:
             owned = self.row(_FENCE_POSTGRESQL if self._postgresql else _FENCE) == (epoch,)
@@ -140,10 +148,14 @@ class Work:
             self.vault.renew()
         self._changed_tallies.clear()
         self._deferred.clear()
-        if self._cursor is not None:
-            self._cursor.close()
-        self._cursor = None
+        self._entered = False
         self._failure = None
+
+    def let_go(self) -> None:
+        """Let the cursor go, and with it the connection: it is not used any more."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None:
+            cursor.close()
 
     # Statements.
 
@@ -233,7 +245,7 @@ class Work:
         self, call: Callable[[DriverCursor, str, _Values], _Result], statement: Statement, values: _Values
     ) -> _Result:
         cursor = self._cursor
-        if cursor is None:
+        if cursor is None or not self._entered:
             raise InvalidUse("the unit of work is over: begin another")
         if self._failure is not None:
             raise InvalidUse("the unit failed before: it can only be rolled back") from self._failure
