@@ -64,7 +64,7 @@ class Reason(Enum):
     RELAY_LOG_BEHIND = (
         "the relay has lost entries of the group's log",
         True,
-        "nothing: who made them gives them back at the next connection; if nobody can, make another group",
+        "nothing: any member that connects gives them back; if it stays, wait for who made them, or make another group",
     )
     # Why one was not sent.
     NO_OTHER_DEVICE = "no other device", False, "nothing: there is nobody to send it to"

@@ -17,6 +17,7 @@ from e2ee.trust import TRUSTED
 from store import Heal
 
 from .expiry import MESSAGE_AGE_MAX_S
+from .groups.giving_back import compare
 from .groups.lane import group_of
 from .groups.receipts import due_in_group
 from .groups.state import membership
@@ -68,11 +69,9 @@ def take_loss(step: Step, welcome: Welcome) -> None:
 
 
 def _compare_logs(step: Step) -> None:
-    """Look, group by group, whether the relay has the log that we have (`groups.restoring`)."""
+    """Look, group by group, whether the relay has the log that we have; give back what it lacks."""
     for group in step.groups.all()[:GROUPS_COMPARED_MAX]:
-        group_id = group.membership.group_id
-        step.memory.lane_to(group_id).comparing = True
-        step.memory.active_groups[group_id] = None
+        compare(step, group.membership.group_id)
 
 
 def _is_believed(step: Step) -> bool:

@@ -37,6 +37,7 @@ from e2ee.ids import UserId
 from . import account, devices, login, prekeys, submit
 from .audience import watch
 from .connection import Ask, Close, Connection, Output, Phase, Send, Session
+from .entry_rules import EntryRules
 from .group_arrivals import GroupArrivals
 from .plan import Plan, Step, refuse_submit
 from .refusal import closing
@@ -76,7 +77,7 @@ class Arrivals:
         self._open_registration = open_registration
         self._asks = asks
         self._may_send = may_send
-        self._groups = GroupArrivals(options, may_send, may_create_group)
+        self._groups = GroupArrivals(EntryRules(options, may_send, may_create_group))
         self._audience = audience
         self._shared = shared  # among workers, each with its own connections
         self._destinations: set[str] = set()

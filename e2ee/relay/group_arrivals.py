@@ -1,4 +1,4 @@
-"""What is decided of a group's frame before the store is asked: is it in form, is it the sender's, is it allowed."""
+"""What is decided of a group's frame before the store is asked: is it in form, does it verify."""
 
 from __future__ import annotations
 
@@ -15,18 +15,14 @@ from e2ee.frames import (
     RefusedRequest,
     SubmitGroup,
 )
-from e2ee.groups import Operation, take_entry
-from e2ee.ids import UserId
+from e2ee.groups import take_entry
 
 from . import group_mail, groups
 from .plan import Step
 
 if TYPE_CHECKING:
-    from e2ee.groups import GroupEntry
-
     from .connection import Connection, Session
-    from .hooks import MayCreateGroup, MaySend
-    from .limits import RelayOptions
+    from .entry_rules import EntryRules
 
 __all__ = ["GroupArrivals", "GroupRefusal", "GroupRequest"]
 
@@ -37,12 +33,8 @@ GroupRefusal = RefusedRequest | GroupLog | GroupSubmitted
 class GroupArrivals:
     """Turns frames of groups into steps of a transaction, or refuses them."""
 
-    def __init__(
-        self, options: RelayOptions, may_send: MaySend | None, may_create_group: MayCreateGroup | None
-    ) -> None:
-        self._options = options
-        self._may_send = may_send
-        self._may_create_group = may_create_group
+    def __init__(self, rules: EntryRules) -> None:
+        self._rules = rules
 
     def take(self, connection: Connection, session: Session, frame: GroupRequest, now: float) -> Step | GroupRefusal:
         """Take one frame. Raises MalformedFrame: its connection is to be closed, in turn."""
@@ -66,24 +58,8 @@ class GroupArrivals:
             entry = take_entry(frame.entry)
         except MalformedFrame:
             return groups.refuse_log(frame.request, RefusalCode.NOT_AUTHENTIC)
-        code = self._forbidden(session, entry)
-        if code is not None:
-            return groups.refuse_log(frame.request, code)
-        return Step(connection, partial(groups.append, connection, session, self._options, frame.request, entry))
-
-    def _forbidden(self, session: Session, entry: GroupEntry) -> RefusalCode | None:
-        """Why an entry is refused without a look at its group: it is not its sender's, or the application's rules."""
-        actor = UserId(session.device.user_id)
-        if (entry.actor, entry.actor_key) != (actor, session.identity_key):
-            return RefusalCode.NOT_AUTHENTIC
-        match entry.operation:
-            case Operation.CREATE if self._may_create_group is not None:
-                allowed = self._may_create_group(actor)
-            case Operation.INVITE if self._may_send is not None:
-                allowed = self._may_send(actor, entry.subject)
-            case _:
-                allowed = True
-        return None if allowed else RefusalCode.NOT_AUTHORIZED
+        brought = groups.Brought(connection, session, frame.request, entry)
+        return Step(connection, partial(groups.append, brought, self._rules))
 
     def _submit(self, connection: Connection, session: Session, frame: SubmitGroup, now: float) -> Step | GroupRefusal:
         group_mail.check_group_submit(frame)

@@ -7,6 +7,7 @@ it can be wrong only about somebody, never let somebody in, since who accepts do
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from e2ee.codec import decode_array
@@ -23,14 +24,17 @@ from . import mail
 from .rosters import DELETED, changed_seats, log_entries, membership, readable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from e2ee.groups import GroupEntry
     from store.relay import RelayUnit
 
     from .connection import Connection, Session
+    from .entry_rules import EntryRules
     from .limits import RelayOptions
     from .plan import Plan
 
-__all__ = ["append", "read_log", "refuse_log"]
+__all__ = ["Brought", "append", "read_log", "refuse_log"]
 
 _JOINING: Final = (Operation.JOIN, Operation.ACCEPT)
 _OPERATION: Final = 6  # its place in an entry
@@ -42,34 +46,50 @@ def refuse_log(request: int, code: RefusalCode, *, wait_ms: int | None = None) -
     return GroupLog(request, None, 0, code, (), wait_ms)
 
 
-def append(
-    connection: Connection,
-    session: Session,
-    options: RelayOptions,
-    request: int,
-    entry: GroupEntry,
-    plan: Plan,
-    unit: RelayUnit,
-) -> None:
-    """Append a verified entry of the user who is logged in, or say why not; a repetition is accepted again."""
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """An entry that has verified, and who has brought it: not always its actor."""
+
+    connection: Connection
+    session: Session
+    request: int
+    entry: GroupEntry
+
+    def refuse(self, code: RefusalCode, *, wait_ms: int | None = None) -> GroupLog:
+        """The answer of which there is nothing more to say."""
+        return refuse_log(self.request, code, wait_ms=wait_ms)
+
+    def accept(self, head: int) -> GroupLog:
+        """The answer that the log has the entry, and that *head* is the newest."""
+        return GroupLog(self.request, self.entry.group_id, head, None, (), None)
+
+
+def append(brought: Brought, rules: EntryRules, plan: Plan, unit: RelayUnit) -> None:
+    """Append an entry, whoever has brought it, or say why not; a repetition is accepted again."""
     unit.exclusive()  # what is read from here on is what the entry is appended to
+    session = brought.session
     user = unit.users.find(session.device.user_id)
     if user is None or user.identity_key != session.identity_key:
         plan.gone[session.device.key] = RefusalCode.NOT_AUTHORIZED
         return
     mail.store(plan, unit)
+    plan.reply(brought.connection, _answer(brought, rules, plan, unit))
+
+
+def _answer(brought: Brought, rules: EntryRules, plan: Plan, unit: RelayUnit) -> GroupLog:
+    entry = brought.entry
     head = unit.groups.head(entry.group_id)
+    last = None if head is None else readable(brought.session, head, unit)
     if head is not None and _is_stored(entry, unit):
-        plan.reply(connection, GroupLog(request, entry.group_id, head.number, None, (), None))
-    elif entry.operation is Operation.CREATE:
-        _create(connection, session, request, entry, plan, unit)
-    elif head is None or (last := readable(session, head, unit)) is None:
-        plan.reply(connection, refuse_log(request, RefusalCode.UNKNOWN_GROUP))
-    elif last < head.number or entry.number != head.number + 1:
-        since = log_entries(unit, head.group_id, entry.number, last)
-        plan.reply(connection, GroupLog(request, head.group_id, last, RefusalCode.GROUP_CHANGED, since, None))
-    else:
-        plan.reply(connection, _follow(connection, session, options, request, entry, head, plan, unit))
+        # Who has the entry may know that the log has it; what is behind it, only who may read that.
+        return brought.accept(max(entry.number, last or 0))
+    if not rules.knows_actor(entry, brought.session, unit):
+        return brought.refuse(RefusalCode.NOT_AUTHENTIC)
+    if entry.operation is Operation.CREATE:
+        return _create(brought, rules, plan, unit)
+    if head is None:
+        return brought.refuse(RefusalCode.UNKNOWN_GROUP)
+    return _follow(brought, rules, head, last, plan, unit)
 
 
 def read_log(connection: Connection, session: Session, frame: GetGroupLog, plan: Plan, unit: RelayUnit) -> None:
@@ -93,55 +113,70 @@ def _is_stored(entry: GroupEntry, unit: RelayUnit) -> bool:
     return bool(found) and found[0] == Entry(entry.number, entry.data, entry.hash)
 
 
-def _create(
-    connection: Connection, session: Session, request: int, entry: GroupEntry, plan: Plan, unit: RelayUnit
-) -> None:
+def _create(brought: Brought, rules: EntryRules, plan: Plan, unit: RelayUnit) -> GroupLog:
+    entry = brought.entry
     try:
         group = Membership.start(entry)
     except EntryRefused:
-        plan.reply(connection, refuse_log(request, RefusalCode.ENTRY_REFUSED))
-        return
+        return brought.refuse(RefusalCode.ENTRY_REFUSED)
+    if not rules.allows(entry):
+        return brought.refuse(RefusalCode.NOT_AUTHORIZED)
     creator = Seat(entry.actor, entry.actor_key, int(entry.role))
     made = unit.groups.create(group.group_id, group.name, group.kind, entry.data, entry.hash, creator=creator)
     if isinstance(made, stored.EntryRefused):
-        plan.reply(connection, refuse_log(request, RefusalCode.GROUP_NAME_TAKEN))
-        return
+        return brought.refuse(RefusalCode.GROUP_NAME_TAKEN)
     devices = unit.groups.reached(group.group_id)
     outcomes = unit.mailboxes.fan_out(
-        session.device, devices, envelope_id=entry.hash[:ID_SIZE], kind=EnvelopeKind.GROUP_ENTRY, body=entry.data
+        brought.session.device,
+        devices,
+        envelope_id=entry.hash[:ID_SIZE],
+        kind=EnvelopeKind.GROUP_ENTRY,
+        body=entry.data,
     )
     plan.count_all(outcomes, list(devices))
-    plan.reply(connection, GroupLog(request, group.group_id, 0, None, (), None))
+    return brought.accept(0)
 
 
 def _follow(
-    connection: Connection,
-    session: Session,
-    options: RelayOptions,
-    request: int,
-    entry: GroupEntry,
-    head: GroupHead,
-    plan: Plan,
-    unit: RelayUnit,
+    brought: Brought, rules: EntryRules, head: GroupHead, last: int | None, plan: Plan, unit: RelayUnit
 ) -> GroupLog:
-    """Append an entry that has the next number, if it follows from the log."""
-    if head.kind == DELETED:
-        return refuse_log(request, RefusalCode.ENTRY_REFUSED)
-    roster = unit.groups.roster(head.group_id)
-    try:
-        after = membership(head, roster).apply(entry)
-    except GroupFull:
-        return refuse_log(request, RefusalCode.GROUP_FULL)
-    except EntryRefused:
-        return refuse_log(request, RefusalCode.ENTRY_REFUSED)
-    wait_ms = _join_wait(head, options, unit) if entry.operation in _JOINING else 0
-    wait_ms = wait_ms or plan.fan_out(connection, len(roster) + 1)
+    """Append an entry that follows from the log; *last* is the newest one that who has brought it may read."""
+    entry = brought.entry
+    roster = unit.groups.roster(head.group_id) if entry.previous_hash == head.hash else []
+    after = _applied(entry, head, roster)
+    if isinstance(after, RefusalCode):
+        return _misfit(brought, head, last, after, unit)
+    if not rules.allows(entry):
+        return brought.refuse(RefusalCode.NOT_AUTHORIZED)
+    wait_ms = _join_wait(head, rules.options, unit) if entry.operation in _JOINING else 0
+    wait_ms = wait_ms or plan.fan_out(brought.connection, len(roster) + 1)
     if wait_ms:
-        return refuse_log(request, RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
-    refusal = _store(session, entry, after, plan, unit)
-    if refusal is not None:
-        return refuse_log(request, refusal)
-    return GroupLog(request, head.group_id, entry.number, None, (), None)
+        return brought.refuse(RefusalCode.RATE_LIMITED, wait_ms=wait_ms)
+    refusal = _store(brought.session, entry, after, plan, unit)
+    return brought.accept(entry.number) if refusal is None else brought.refuse(refusal)
+
+
+def _applied(entry: GroupEntry, head: GroupHead, roster: Sequence[Seat]) -> Membership | RefusalCode:
+    """The group after the entry, or that it does not follow from the log."""
+    if head.kind == DELETED or entry.previous_hash != head.hash:
+        return RefusalCode.ENTRY_REFUSED
+    try:
+        return membership(head, roster).apply(entry)
+    except GroupFull:
+        return RefusalCode.GROUP_FULL
+    except EntryRefused:
+        return RefusalCode.ENTRY_REFUSED
+
+
+def _misfit(brought: Brought, head: GroupHead, last: int | None, code: RefusalCode, unit: RelayUnit) -> GroupLog:
+    """Refuse an entry that does not follow, and tell of the log what who has brought it may read (R7.11)."""
+    number = brought.entry.number
+    if last is None:
+        return brought.refuse(RefusalCode.UNKNOWN_GROUP)
+    if last < head.number or number != head.number + 1:
+        since = log_entries(unit, head.group_id, number, last)
+        return GroupLog(brought.request, head.group_id, last, RefusalCode.GROUP_CHANGED, since, None)
+    return brought.refuse(code)
 
 
 def _store(session: Session, entry: GroupEntry, after: Membership, plan: Plan, unit: RelayUnit) -> RefusalCode | None:

@@ -68,16 +68,17 @@ Outbound: TypeAlias = Callable[[Peer, RelayFrame], Verdict]
 class RelayHooks:
     """An application's own rules.
 
-    `may_send`, `may_create_group` and `before_subscription` are called in the relay's store thread, between
-    transactions, all others in the event loop. None may block: all connections wait for it.
+    `may_send`, `may_create_group` and `before_subscription` are called in the relay's store thread, the first two for
+    entries of groups within a transaction, all others in the event loop. None may block: all connections wait for it.
     """
 
     # (user, token) once the signature of a login has verified: whether the user may come in. May be a coroutine.
     authorize: Authorize | None = None
-    # (from, to) for every Submit to another user, and for every invitation to a group: False refuses it with
-    # NOT_AUTHORIZED. A message to a group is not asked about: its members have joined or accepted.
+    # (from, to) for every Submit to another user, and for every invitation to a group that would be appended, whoever
+    # brings it: False refuses it with NOT_AUTHORIZED. A message to a group is not asked about: its members have joined
+    # or accepted.
     may_send: MaySend | None = None
-    # (user) for every new group: False refuses it with NOT_AUTHORIZED.
+    # (user) who has signed it, for every new group: False refuses it with NOT_AUTHORIZED.
     may_create_group: MayCreateGroup | None = None
     # (user, channel or mask) for every Subscribe: False refuses it with NOT_AUTHORIZED.
     before_subscription: BeforeSubscription | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from e2ee.errors import RefusalCode
 from e2ee.frames import Challenge, ClientFrame, Deliver, Drained, LowPreKeys, RelayFrame, Submit, Welcome
@@ -35,6 +35,7 @@ class CoreOffice(PostOffice):
         self.path = path
         self.clock = clock
         self.options = RelayOptions()
+        self.rules: dict[str, Any] = {}  # of an application: what the core is told beside its options
         self.dice = random.Random("nonces")
         self.closed: dict[DeviceName, RefusalCode] = {}  # the last connection of each that the relay has ended
         self.opened = 0
@@ -42,7 +43,7 @@ class CoreOffice(PostOffice):
 
     def _open(self) -> None:
         self.store = RelayStore.open(f"sqlite:///{self.path}", clock=self.clock)
-        self.core = RelayCore(self.store, names=[NAME], options=self.options)
+        self.core = RelayCore(self.store, names=[NAME], options=self.options, **self.rules)
         self.strangers: dict[bytes, Connection] = {}
         self.lines: dict[DeviceName, Connection] = {}
         self.pushes: dict[DeviceName, deque[Deliver | Drained | LowPreKeys]] = defaultdict(deque)

@@ -133,25 +133,29 @@ class PostGroups:
         return self._judge(sender, data, entry)
 
     def _judge(self, sender: DeviceName, data: bytes, entry: GroupEntry) -> GroupLog:
-        if (entry.actor, entry.actor_key) != (sender[0], self._key(sender)):
-            return _refused(RefusalCode.NOT_AUTHENTIC)
+        """Whoever has brought it: what its actor could not have brought is not taken."""
         group = self.stored.get(entry.group_id)
+        last = None if group is None else group.readable(sender[0], self._key(sender))
         if group is not None and group.log[entry.number : entry.number + 1] == [data]:
-            return GroupLog(0, entry.group_id, group.state.number, None, (), None)
+            return GroupLog(0, entry.group_id, max(entry.number, last or 0), None, (), None)
+        known = self._office.identities.get(entry.actor)
+        if known != entry.actor_key and entry.actor != sender[0]:
+            return _refused(RefusalCode.NOT_AUTHENTIC)
         if entry.operation is Operation.CREATE:
             return self._create(sender, entry)
-        last = None if group is None else group.readable(sender[0], self._key(sender))
-        if group is None or last is None:
+        if group is None:
             return _refused(RefusalCode.UNKNOWN_GROUP)
         return self._follow(sender, group, entry, last)
 
-    def _follow(self, sender: DeviceName, group: StoredGroup, entry: GroupEntry, last: int) -> GroupLog:
-        if last < group.state.number or entry.number != group.state.number + 1:
-            since = tuple(group.log[entry.number : last + 1])
-            return GroupLog(0, entry.group_id, last, RefusalCode.GROUP_CHANGED, since, None)
+    def _follow(self, sender: DeviceName, group: StoredGroup, entry: GroupEntry, last: int | None) -> GroupLog:
         try:
             after = group.state.apply(entry)
         except EntryRefused:
+            if last is None:
+                return _refused(RefusalCode.UNKNOWN_GROUP)
+            if last < group.state.number or entry.number != group.state.number + 1:
+                since = tuple(group.log[entry.number : last + 1])
+                return GroupLog(0, entry.group_id, last, RefusalCode.GROUP_CHANGED, since, None)
             return _refused(RefusalCode.ENTRY_REFUSED)
         self._store(sender, group, entry, after)
         return GroupLog(0, entry.group_id, entry.number, None, (), None)

@@ -11,10 +11,21 @@ from e2ee.engine.lane import Lane
 if TYPE_CHECKING:
     from e2ee.frames import MemberDevices
 
-__all__ = ["GroupLane", "group_lane", "group_of"]
+__all__ = ["GroupLane", "Search", "group_lane", "group_of"]
 
 _LANE: Final = "group:"
 _ID_DIGITS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """An entry on its way back to a relay that may lack it (`giving_back`)."""
+
+    number: int
+    first: int  # of the one that this began with
+    looking: bool = False  # for the relay's newest entry, backwards: it does not say which
+    found: bool = False  # it has taken one, or has said which
+    given: int = 0  # entries since this began
 
 
 @dataclass(slots=True)
@@ -31,6 +42,7 @@ class GroupLane(Lane):
     requested: set[str] = field(default_factory=set)  # users who have asked for it
     looking: bool = False  # for devices of users who have asked for the key, and of whom none was known
     comparing: bool = False  # with the relay's log, which was or may be shorter than ours
+    search: Search | None = None  # the entry of ours that it is being given back
     keying: set[str] = field(default_factory=set)  # users whom it is on its way to
 
     def learn(self, devices: tuple[MemberDevices, ...], number: int) -> None:

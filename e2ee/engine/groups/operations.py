@@ -27,8 +27,8 @@ from . import forks
 from .chains import logs_awaited
 from .endings import finish
 from .fetching import INBOX_ROOM, fetches_due, pump_fetches
+from .giving_back import compare, take_put_back
 from .log import Taken, take_entries
-from .restoring import take_put_back
 from .wanted import want_log, want_name
 from .wish import SIGNED, WANTED, GroupWish, wish_of
 
@@ -303,6 +303,8 @@ def take_appended(step: Step, request: AppendEntry, reply: GroupLog) -> None:
     else:
         known = reply.refusal in RefusalCode.__members__.values()
         code = RefusalCode(reply.refusal) if known else RefusalCode.ENTRY_REFUSED
+        if code is RefusalCode.UNKNOWN_GROUP and step.groups.get(entry.group_id) is not None:
+            compare(step, entry.group_id)
         finish(step, operation, GroupRefused(code))
 
 
@@ -331,7 +333,8 @@ def _outrun(step: Step, operation: GroupOperation, group_id: bytes, reply: Group
     if group is not None and group.membership.number < reply.head:
         want_log(step, group_id)
     elif group is not None and group.membership.number > reply.head:
-        reason = "the relay has lost entries of the log: try again when those who made them have connected"
+        compare(step, group_id)
+        reason = "the relay has lost entries of the log, and is given them back: try again"
         finish(step, operation, GroupRefused(RefusalCode.GROUP_CHANGED, reason))
         return
     fraction = int.from_bytes(step.entropy(4), "big") / _FRACTION

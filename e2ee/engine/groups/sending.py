@@ -28,6 +28,7 @@ from ratchet.messages import SenderKeyMessage
 from store import Envelope
 
 from .distribution import ask_devices, everybody_has, give, has_devices, some_device_is_gone
+from .giving_back import give_back_the_end
 from .keys import current_key, own_key, rotate
 from .lane import GroupLane, group_lane
 from .state import membership
@@ -111,6 +112,8 @@ def _pump(step: Step, group_id: bytes, lane: GroupLane) -> None:
     group = membership(step, group_id)
     if group is None or not _is_open_to_us(step, group):
         _give_up_all(step, group_id)
+        if lane.comparing and group is not None:
+            give_back_the_end(step, group)
         lane.comparing = False
         return
     if lane.comparing:

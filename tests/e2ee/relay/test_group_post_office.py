@@ -34,6 +34,7 @@ class Both:
         self.desk, self.office = Desk(), PostOffice()
         devices = [Device(name) for name in ("alice", "bob", "carol")]
         devices.append(Device("alice", 2, of=devices[0]))
+        self.others = [Device("bob"), Device("dave")]  # one under another key, and one who never logs in
         self.lines = [self.desk.join(device) for device in devices]
         for device in devices:
             challenge = self.office.challenge()
@@ -77,7 +78,9 @@ class Both:
                 behind = replace(frame, log_number=self.dice.randrange(state.number + 2))
                 self.ask(line, self.dice.choice((frame, frame, behind)))
             case _:
-                self.ask(line, AppendEntry(0, number, self.entry(line.device)))
+                actors = [*(one.device for one in self.lines), *self.others]
+                actor = self.dice.choice(actors) if self.dice.random() < 0.3 else line.device  # the relay asks not who
+                self.ask(line, AppendEntry(0, number, self.entry(actor)))
 
     def entry(self, actor: Device) -> bytes:
         """An entry that may follow, or one that may not, or one that is there already."""

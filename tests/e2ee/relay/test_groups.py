@@ -136,15 +136,6 @@ def test_a_full_group_is_said_to_be_full_and_takes_nobody(desk: Desk, monkeypatc
     assert append(carol, late).refusal is None
 
 
-def test_an_entry_is_taken_only_from_its_actor(desk: Desk) -> None:
-    alice, eve = join(desk, "alice", "eve")
-    group = Group(alice)
-    invitation = group.entry(alice.device, Operation.INVITE, eve.device)
-    assert append(eve, invitation).refusal == RefusalCode.NOT_AUTHENTIC
-    assert append(eve, genesis(alice.device, "other")).refusal == RefusalCode.NOT_AUTHENTIC
-    assert read(alice, name="other").refusal == UNKNOWN
-
-
 def test_an_entry_that_is_none_is_refused_and_costs_no_connection(desk: Desk) -> None:
     (alice,) = join(desk, "alice")
     good = genesis(alice.device)
