@@ -3,8 +3,8 @@
 One that was told that it is its user's only device makes no copies, and asks again after an hour at the earliest
 (`peers`). So whatever is confirmed as listed owes the others a message, queued in the transaction that takes note of
 the confirmation: a crash finds either an upload to be repeated or a message to be sent. It goes the way of a copy: to
-the devices whose bundles our own identity key has signed. It says nothing but that it comes from there, and nobody
-answers it.
+the devices whose bundles our own identity key has signed. It says nothing: whoever opens a message of an own device
+knows of that device. Nobody answers it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from e2ee.content import ContentKind, content_kind, decode_new_device, encode_ne
 from e2ee.errors import MalformedFrame
 from store import Full
 
-from .peers import learn_device
 from .step import QUEUED, lane_of
 
 if TYPE_CHECKING:
@@ -40,13 +39,7 @@ def announce(step: Step) -> None:
 
 
 def take_new_device(step: Step, content: Content) -> None:
-    """Another own device is there: copies go to it from now on. Raises MalformedFrame, also for one of somebody else.
-
-    A first message has told so already; one on a session that there was, after the relay had lost the device, has not.
-    """
+    """Take an announcement: that it has opened was all of it. Raises MalformedFrame, also for one of somebody else."""
     if content.sender_user_id != step.user_id:
         raise MalformedFrame("only a device of our own user makes itself known")
     decode_new_device(content.body)
-    session = step.sessions.get(step.user_id, content.sender_device_id)
-    if session is not None and session.can_encrypt:
-        learn_device(step, step.user_id, content.sender_device_id, session.remote_registration_id)

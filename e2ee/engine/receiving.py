@@ -233,7 +233,8 @@ def _decrypt(step: Step, delivery: Delivery) -> bytes:
     plaintext = session.decrypt(step.unit.prekeys, ciphertext, now=step.now, entropy=step.entropy)
     step.sessions.put(sender, device, session)
     note_opened(step, (sender, device), session)
-    if ciphertext.kind is CiphertextKind.PREKEY and session.can_encrypt:  # a retired ratchet tells nothing new
+    # A retired ratchet tells nothing new. One that works, of our own user: we may have been told that we are alone.
+    if (ciphertext.kind is CiphertextKind.PREKEY or sender == step.user_id) and session.can_encrypt:
         learn_device(step, sender, device, session.remote_registration_id)
     return plaintext
 

@@ -45,7 +45,7 @@ class Sent:
     message_id: str
     text: str
     to_group: bool = False
-    believed_alone: bool = False  # it knew of no other device of its own user
+    unknown: frozenset[DeviceName] = frozenset()  # devices of its own user that it need not know of
 
 
 @dataclass(slots=True)
@@ -81,8 +81,9 @@ class Judge:
         self.forgotten: dict[DeviceName, int] = {}  # of messages sent before so many, a device may have forgotten some
         self.unlisted: dict[DeviceName, int] = {}  # as much: direct messages sent before it was listed anew
         self.removed: set[DeviceName] = set()  # by another device of its user
-        self.latecomers: set[DeviceName] = set()  # later than the others of its user
-        self._linking: set[DeviceName] = set()  # of these, who is not yet listed
+        # Devices that were listed in this run, and what each has written since, to which other of its user.
+        self.announced: dict[DeviceName, dict[DeviceName, list[bytes]]] = {}
+        self._linking: set[DeviceName] = set()  # devices that a user has taken up, and that are not yet listed
         self._registrations: dict[DeviceName, int] = {}
         self._beginning: set[DeviceName] = set()  # under another registration, without prekeys
         self._sealed: dict[Key[DeviceName], bytes] = {}
@@ -91,6 +92,11 @@ class Judge:
         """Something does not hold."""
         self._schedule.note(f"VIOLATION {what}")
         self.found.append(what)
+
+    def blame_all(self, what: Iterable[str]) -> None:
+        """Several things do not hold."""
+        for one in what:
+            self.blame(one)
 
     def rolled_back(self, device: DeviceName, sent: int) -> None:
         """A device goes on from when *sent* messages had been sent by all."""
@@ -104,7 +110,6 @@ class Judge:
 
     def linked(self, device: DeviceName) -> None:
         """A user has another device. It need not have anything that was sent before others can know of it."""
-        self.latecomers.add(device)
         self._linking.add(device)
         self.forgotten[device] = sys.maxsize
 
@@ -118,6 +123,18 @@ class Judge:
         if self._registrations.setdefault(device, registration_id) != registration_id:
             self._registrations[device] = registration_id
             self._beginning.add(device)
+
+    def is_being_listed(self, device: DeviceName) -> None:
+        """A device uploads all its prekeys: whoever of its user opens what it writes after that knows of it.
+
+        Until then one that knows of no other need not copy to it what it sends; from then on it must.
+        """
+        self.announced[device] = defaultdict(list)
+
+    def wrote(self, device: DeviceName, to: DeviceName, envelope_id: bytes) -> None:
+        """An envelope from one device to another has reached the relay."""
+        if device in self.announced and device[0] == to[0]:
+            self.announced[device][to].append(envelope_id)
 
     def listed(self, device: DeviceName) -> None:
         """The relay has taken the prekeys of a device.

@@ -12,9 +12,11 @@ from e2ee.frames import (
     EnvelopeKind,
     Removed,
     RemoveDevice,
+    SignedPreKey,
     Submit,
     SubmitGroup,
     Uploaded,
+    UploadPreKeys,
     Welcome,
 )
 from e2ee.relay.connection import Arrived, Close, Connection, Ended, Malformed, Opened, Send, Tick
@@ -124,6 +126,9 @@ class SimulatedRelay:
                 for envelope in (one for submission in frame.submissions for one in submission.envelopes):
                     recipient = (frame.user_id, envelope.device_id)
                     self._judge.overhear(sender, recipient, envelope.kind, envelope.body)
+                    self._judge.wrote(sender, recipient, envelope.envelope_id)
+            case UploadPreKeys(purge=True, signed_prekey=SignedPreKey()):
+                self._judge.is_being_listed(sender)
             case SubmitGroup():
                 for message in frame.messages:
                     self._judge.overhear(sender, (frame.group_id.hex(), 0), EnvelopeKind.SENDER_KEY, message.body)

@@ -81,6 +81,7 @@ def _live(world: World, troubles: Troubles) -> None:
     world.run_until(lambda: troubles.is_over, TROUBLE_MAX_S)
     troubles.end()
     world.run_until(world.is_at_rest, PEACE_S)
+    world.judge.blame_all(world.not_made_known())
     for device in world.devices:
         for user in world.users():
             if user != device.name[0]:
@@ -94,5 +95,5 @@ def _live(world: World, troubles: Troubles) -> None:
                 world.judge.blame(f"{device.name} was removed, and has not ended so: {device.ended!r}")
         elif device.ended is not None:
             world.judge.blame(f"{device.name} has ended: {device.ended!r}")
-    for missing in () if world.judge.found else world.missing() + world.forgotten_in_silence():
-        world.judge.blame(f"lost: {missing}")
+    if not world.judge.found:
+        world.judge.blame_all(f"lost: {missing}" for missing in world.missing() + world.forgotten_in_silence())

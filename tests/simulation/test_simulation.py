@@ -110,6 +110,16 @@ def test_a_message_that_the_relay_drops_is_seen_to_be_missing() -> None:
     world.remove()
 
 
+def test_a_device_whose_announcement_the_relay_drops_is_seen_not_to_be_known() -> None:
+    world = World.of("announce", PAIR)
+    world.run_until(lambda: all(device.is_ready() for device in world.devices), 60.0)
+    world.relay.meddle = lambda to, frame: [frame] if to != ("alice", 1) else [replace(frame, deliveries=())]
+    world.link(world.devices[0])
+    assert not world.run_until(world.is_at_rest, 60.0)
+    assert world.not_made_known() == ["('alice', 2) has not made itself known to ('alice', 1)"]
+    world.remove()
+
+
 def message(number: int, name: str, conversation_number: int, *, late: bool = False) -> DirectMessage:
     return DirectMessage(
         number=number,

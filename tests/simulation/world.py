@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from e2ee.errors import GroupError
+from store import seen_envelope
 
 from .device import Device
 from .groups import GroupRecord
@@ -22,6 +23,7 @@ from .schedule import Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from e2ee.engine.step import Step
 
 __all__ = ["Cast", "World", "folder_in_memory"]
 
@@ -153,12 +155,30 @@ class World:
 
     def send(self, device: Device, to: str, text: str) -> None:
         """Send a text; it counts if `send` has returned."""
-        alone = False
-        if any(one.name in self.judge.latecomers for one in self.of_user(device.name[0])):
-            alone = bool(device.ask(lambda engine: engine.do(lambda step: not step.unit.devices.of(step.user_id))))
+        unknown = self._need_not_be_known_to(device)
         message_id = device.ask(lambda engine: engine.send(to, text))
         if message_id is not None:
-            self.judge.sent.append(Sent(device.name, to, message_id, text, believed_alone=alone))
+            self.judge.sent.append(Sent(device.name, to, message_id, text, unknown=unknown))
+
+    def _need_not_be_known_to(self, device: Device) -> frozenset[tuple[str, int]]:
+        """The devices listed in this run of which *device*, which knows of no other of its user, has opened nothing."""
+        wrote = {
+            one.name: self.judge.announced[one.name][device.name]
+            for one in self.of_user(device.name[0])
+            if one is not device and one.name in self.judge.announced
+        }
+        if not wrote:
+            return frozenset()
+
+        def unknown(step: Step) -> frozenset[tuple[str, int]]:
+            if step.unit.devices.of(step.user_id):
+                return frozenset()  # the relay tells of the others when it is given a list
+            seen = step.unit.seen.known([seen_envelope(*name, one) for name, ids in wrote.items() for one in ids])
+            return frozenset(
+                name for name, ids in wrote.items() if not seen & {seen_envelope(*name, one) for one in ids}
+            )
+
+        return device.ask(lambda engine: engine.do(unknown)) or frozenset()
 
     def send_group(self, device: Device, group: str, text: str) -> None:
         """Send a text to a group; it counts if `send_group` has returned."""
@@ -181,7 +201,16 @@ class World:
         """Whether everybody is connected, has what was sent, and knows what it has lost."""
         removed = self.judge.removed
         there = all(one.ended or (one.is_connected() and one.name not in removed) for one in self.devices)
-        return there and self.everything_arrived() and not self.forgotten_in_silence()
+        return there and self.everything_arrived() and not self.forgotten_in_silence() and not self.not_made_known()
+
+    def not_made_known(self) -> list[str]:
+        """Devices that have not made themselves known to others of their user."""
+        there = [device for device in self.devices if device.name not in self.judge.removed]
+        names = {device.name for device in there}
+        told = {device.name: self._need_not_be_known_to(device) & names for device in there}
+        return [
+            f"{one} has not made itself known to {name}" for name, unknown in told.items() for one in sorted(unknown)
+        ]
 
     def missing(self) -> list[str]:
         """What has not arrived."""
@@ -211,8 +240,8 @@ class World:
             if user_id == one.to:
                 known = device.account.messages
             elif user_id == one.sender[0] and device.name != one.sender:
-                if one.believed_alone and device.name in self.judge.latecomers:
-                    continue  # a device asks once an hour whether it is alone, or learns from the other one's message
+                if device.name in one.unknown:
+                    continue  # it has not made itself known yet
                 known = device.account.copies
             else:
                 continue

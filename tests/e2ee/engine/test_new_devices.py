@@ -255,6 +255,21 @@ def test_a_device_that_the_relay_had_lost_is_known_again_on_the_session_that_the
 
 
 @pytest.mark.usefixtures("bob")
+def test_any_message_of_an_own_device_makes_it_known(world: World, alice: Device) -> None:
+    second = link(world, 2, alice)
+    for device in (alice, second):
+        device.send("bob", f"of {device.name[1]}")
+        world.settle()
+    alice.do(lambda step: step.unit.devices.delete("alice", 2))  # as the relay says of one that is not listed just now
+    second.send("bob", "still here")
+    world.settle()
+    alice.send("bob", "for both")
+    world.settle()
+    assert second.copies() == ["of 1", "for both"]
+    assert set(between(world, second, alice)[1:]) == {EnvelopeKind.SIGNAL}
+
+
+@pytest.mark.usefixtures("bob")
 def test_a_device_that_begins_anew_in_an_empty_store_is_known_again(world: World, alice: Device) -> None:
     second = link(world, 2, alice)
     second.lose_connection()
