@@ -23,6 +23,7 @@ __all__ = [
     "take_positions",
     "take_text",
     "unpack",
+    "unpack_versions",
 ]
 
 
@@ -41,6 +42,13 @@ def unpack(data: bytes, *, version: int, length: int, size_max: int, what: str) 
 
     Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it.
     """
+    return unpack_versions(data, oldest=version, newest=version, length=length, size_max=size_max, what=what)[1]
+
+
+def unpack_versions(
+    data: bytes, *, oldest: int, newest: int, length: int, size_max: int, what: str
+) -> tuple[int, list[Any]]:
+    """`unpack` for a form that has changed inside: return its version, one from *oldest* to *newest*, and the array."""
     if type(data) is not bytes:
         raise CorruptSnapshot(f"packed {what} must be bytes")
     if len(data) > size_max:
@@ -58,13 +66,13 @@ def unpack(data: bytes, *, version: int, length: int, size_max: int, what: str) 
         raise CorruptSnapshot(f"packed {what} is not msgpack ({failure})")
     if type(value) is not list or not value or type(value[0]) is not int:
         raise CorruptSnapshot(f"packed {what} is not a versioned array")
-    if value[0] > version:
-        raise UnsupportedVersion(f"packed {what} has version {value[0]}, this release reads up to {version}")
-    if value[0] != version or len(value) != length + 1:
+    if value[0] > newest:
+        raise UnsupportedVersion(f"packed {what} has version {value[0]}, this release reads up to {newest}")
+    if value[0] < oldest or len(value) != length + 1:
         raise CorruptSnapshot(f"packed {what} has the wrong shape")
     if not one_form:
         raise CorruptSnapshot(f"packed {what} is not in its one form")
-    return value[1:]
+    return value[0], value[1:]
 
 
 def take_bytes(value: object, size: int, what: str) -> bytes:

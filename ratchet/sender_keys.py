@@ -30,13 +30,14 @@ from .limits import (
     SENDER_KEY_STATES_MAX,
 )
 from .messages import DistributionMessage, SenderKeyMessage, encode_sender_key_message
-from .packing import pack, take_bool, take_bytes, take_int, take_list, unpack
+from .packing import pack, take_bool, take_bytes, take_int, take_list, unpack, unpack_versions
 from .receiving_chain import ReceivingChain
 from .secret import NotCopied
 
 __all__ = ["OwnSenderKey", "PeerSenderKey"]
 
 _VERSION: Final = 1
+_PEER_VERSION: Final = 2  # 1 did not say where a chain begins
 _CHAIN_ID_MASK: Final = 0x7FFFFFFF  # 31 bits, as libsignal makes them
 
 
@@ -152,10 +153,11 @@ class OwnSenderKey(NotCopied):
 class _PeerChain:
     """One chain of the sender's, as far as we have read it."""
 
-    __slots__ = ("_edwards", "chain", "chain_id", "signing_key")
+    __slots__ = ("_edwards", "chain", "chain_id", "first", "signing_key")
 
-    def __init__(self, chain_id: int, signing_key: bytes, chain: ReceivingChain) -> None:
+    def __init__(self, chain_id: int, first: int, signing_key: bytes, chain: ReceivingChain) -> None:
         self.chain_id = chain_id
+        self.first = first  # the iteration that it was given at
         self.signing_key = signing_key  # 33 bytes, public
         self.chain = chain
         self._edwards: bytes | None = None  # the signing key's Ed25519 form, found when first needed
@@ -218,10 +220,24 @@ class PeerSenderKey(NotCopied):
         known = next((chain for chain in self._chains if chain.chain_id == message.chain_id), None)
         if known is None or known.signing_key != message.signing_key:
             chain = ReceivingChain(message.chain_key, message.iteration, {})
-            front = _PeerChain(message.chain_id, message.signing_key, chain)
+            front = _PeerChain(message.chain_id, message.iteration, message.signing_key, chain)
         else:
             front = known
         self._chains = [front, *(chain for chain in self._chains if chain is not known)][:SENDER_KEY_STATES_MAX]
+
+    def first_iteration(self, chain_id: int) -> int:
+        """Return the iteration that a chain was given to us at: nothing earlier of it has ever been readable here.
+
+        So `MessageKeyGone` for an earlier message is no duplicate: its sender can only send it again. 0 for a chain
+        that was packed in version 1, which does not say. Raises UnknownSenderKey.
+        """
+        return self._chain(chain_id).first
+
+    def _chain(self, chain_id: int) -> _PeerChain:
+        found = next((one for one in self._chains if one.chain_id == chain_id), None)
+        if found is None:
+            raise UnknownSenderKey(f"chain {chain_id} was not distributed to us")
+        return found
 
     def forget(self, chain_id: int) -> bool:
         """Erase a chain, with the keys kept for late messages of it; False if it is not known.
@@ -242,9 +258,7 @@ class PeerSenderKey(NotCopied):
         message = SenderKeyMessage.parse(body)
         if message.distribution_id != self._distribution_id:
             raise UnknownSenderKey("the message is of another distribution id")
-        sender = next((one for one in self._chains if one.chain_id == message.chain_id), None)
-        if sender is None:
-            raise UnknownSenderKey(f"chain {message.chain_id} was not distributed to us")
+        sender = self._chain(message.chain_id)
         sender.verify(message)  # before any derivation, so that a forged iteration costs us nothing
         if message.iteration >= COUNTER_MAX:
             raise TooFarAhead("the sender's chain is used up: nothing can follow this message")
@@ -255,24 +269,30 @@ class PeerSenderKey(NotCopied):
         return plaintext
 
     def to_bytes(self) -> bytes:
-        """Pack all chains, keys included; version 1. Seal it before it is stored."""
-        chains = [[one.chain_id, one.signing_key, *one.chain.to_packed()] for one in self._chains]
-        return pack([_VERSION, self._distribution_id.bytes, chains])
+        """Pack all chains, keys included; version 2. Seal it before it is stored."""
+        chains = [[one.chain_id, one.first, one.signing_key, *one.chain.to_packed()] for one in self._chains]
+        return pack([_PEER_VERSION, self._distribution_id.bytes, chains])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerSenderKey:
-        """Undo `to_bytes`. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
-        distribution_id, packed = unpack(
-            data, version=_VERSION, length=2, size_max=SENDER_KEY_SIZE_MAX, what="peer's sender key"
+        """Undo `to_bytes`, of version 1 too. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
+        version, (distribution_id, packed) = unpack_versions(
+            data, oldest=1, newest=_PEER_VERSION, length=2, size_max=SENDER_KEY_SIZE_MAX, what="peer's sender key"
         )
         chains = []
         for one in take_list(packed, "sender key chains", length_max=SENDER_KEY_STATES_MAX):
-            chain_id, signing_key, *chain = take_list(one, "sender key chain", length=6)
+            if version == 1:
+                chain_id, signing_key, *chain = take_list(one, "sender key chain", length=6)
+                first = 0
+            else:
+                chain_id, first, signing_key, *chain = take_list(one, "sender key chain", length=7)
+            reading = ReceivingChain.from_packed(chain)
             chains.append(
                 _PeerChain(
                     take_int(chain_id, COUNTER_MAX, "chain id"),
+                    take_int(first, reading.number, "first iteration"),
                     take_bytes(signing_key, PUBLIC_KEY_SIZE, "signing key"),
-                    ReceivingChain.from_packed(chain),
+                    reading,
                 )
             )
         if not chains:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS"]
 
-RECORDED: Final = Path(__file__).parents[2] / "vectors/snapshots/form_1.json"
+RECORDED: Final = Path(__file__).parents[2] / "vectors/snapshots/form_2.json"
 MESSAGE: Final = (MalformedMessage, UnsupportedVersion)
 STORED: Final = (CorruptSnapshot, UnsupportedVersion)
 SEED_SIZE_MAX: Final = 6_000  # bytes: what is larger teaches no more

@@ -53,7 +53,7 @@ def test_the_largest_sender_key_fits() -> None:
     # Every second message skipped: each is a run of its own.
     skipped = dict.fromkeys(range(2**31, 2**31 + 2 * SKIPPED_KEYS_MAX, 2), bytes(32))
     chains = [
-        _PeerChain(2**31 + number, b"\x05" + bytes(32), ReceivingChain(bytes(32), 2**32, skipped))
+        _PeerChain(2**31 + number, 2**31, b"\x05" + bytes(32), ReceivingChain(bytes(32), 2**32, skipped))
         for number in range(SENDER_KEY_STATES_MAX)
     ]
     largest = PeerSenderKey(key.distribution_id, chains).to_bytes()

@@ -187,7 +187,7 @@ def test_a_new_chain_stands_in_front_and_the_old_ones_are_still_read() -> None:
     assert [reader.decrypt(one.encrypt(b"x")) for one in (old, new)] == [b"x", b"x"]
 
 
-def test_a_known_chain_moves_to_the_front_and_is_not_rewound() -> None:
+def test_a_known_chain_moves_to_the_front_and_is_not_other() -> None:
     old, new = sender(1), sender(2)
     from_the_start = old.distribution_message()
     reader = member(old)
@@ -268,18 +268,18 @@ def test_an_own_key_with_a_value_of_the_wrong_type_is_corrupt(position: int) -> 
             OwnSenderKey.from_bytes(pack([1, *packed[:position], value, *packed[position + 1 :]]))
 
 
-@pytest.mark.parametrize("position", range(6))
+@pytest.mark.parametrize("position", range(7))
 def test_a_peers_key_with_a_value_of_the_wrong_type_is_corrupt(position: int) -> None:
-    group, chains = unpack(stored()[1].to_bytes(), version=1, length=2, size_max=10_000, what="sender key")
+    group, chains = unpack(stored()[1].to_bytes(), version=2, length=2, size_max=10_000, what="sender key")
     chain = chains[0]
     for value in ("text", None, -1, 2**33):
         changed = [[*chain[:position], value, *chain[position + 1 :]], chains[1]]
         with pytest.raises(CorruptSnapshot):
-            PeerSenderKey.from_bytes(pack([1, group, changed]))
+            PeerSenderKey.from_bytes(pack([2, group, changed]))
 
 
 def test_a_peers_key_has_one_to_five_chains_and_a_distribution_id() -> None:
-    group, chains = unpack(stored()[1].to_bytes(), version=1, length=2, size_max=10_000, what="sender key")
+    group, chains = unpack(stored()[1].to_bytes(), version=2, length=2, size_max=10_000, what="sender key")
     for packed in (
         [group, []],
         [group, chains * 3],
@@ -288,7 +288,36 @@ def test_a_peers_key_has_one_to_five_chains_and_a_distribution_id() -> None:
         [group, [chains[0][:-1]]],
     ):
         with pytest.raises(CorruptSnapshot):
-            PeerSenderKey.from_bytes(pack([1, *packed]))
+            PeerSenderKey.from_bytes(pack([2, *packed]))
+
+
+def test_a_peers_key_of_the_first_form_is_read_and_does_not_say_where_its_chains_begin() -> None:
+    own = sender()
+    own.encrypt(b"before")
+    reader = member(own)
+    group, chains = unpack(reader.to_bytes(), version=2, length=2, size_max=10_000, what="sender key")
+    old = PeerSenderKey.from_bytes(pack([1, group, [[chain_id, *rest] for chain_id, _first, *rest in chains]]))
+    assert old.first_iteration(own.chain_id) == 0
+    assert old.decrypt(own.encrypt(b"after")) == b"after"
+    for version in (0, 1):
+        with pytest.raises(CorruptSnapshot):
+            PeerSenderKey.from_bytes(pack([version, group, chains]))
+
+
+def test_where_a_chain_begins_tells_what_was_sent_before_from_what_comes_twice() -> None:
+    own = sender()
+    own.encrypt(b"before")
+    reader = member(own)
+    body = own.encrypt(b"after")
+    reader.decrypt(body)
+    other = OwnSenderKey.create(own.distribution_id)
+    reader.add_distribution_message(other.distribution_message())
+    reader.add_distribution_message(own.distribution_message())  # where it stands by now
+    again = PeerSenderKey.from_bytes(reader.to_bytes())
+    assert again.first_iteration(own.chain_id) == 1 == SenderKeyMessage.parse(body).iteration
+    assert again.first_iteration(other.chain_id) == 0
+    with pytest.raises(UnknownSenderKey):
+        again.first_iteration(own.chain_id + 1)
 
 
 def test_the_signature_is_over_what_was_received_and_not_over_an_encoding_of_ours() -> None:

@@ -22,7 +22,7 @@ FLAGS: Final = {
     "X3dh": "Version 3.",
     "Epochs": "The state is in the middle of a post-quantum key agreement.",
 }
-FORM: Final = 1  # of the stored states: the byte that they say of themselves
+FORM: Final = 2  # of the stored states: the highest byte that one says of itself
 
 
 def files() -> dict[str, Json]:
