@@ -275,7 +275,10 @@ class PeerSenderKey(NotCopied):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PeerSenderKey:
-        """Undo `to_bytes`, of version 1 too. Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it."""
+        """Undo `to_bytes`, also of version 1.
+
+        Raises CorruptSnapshot, or UnsupportedVersion if a newer release wrote it.
+        """
         version, (distribution_id, packed) = unpack_versions(
             data, oldest=1, newest=_PEER_VERSION, length=2, size_max=SENDER_KEY_SIZE_MAX, what="peer's sender key"
         )

@@ -39,6 +39,7 @@ from .groups.log import take_delivered
 from .groups.opening import (
     GroupWaits,
     NotOurGroup,
+    SentBeforeKey,
     compare_resent,
     open_group_message,
     take_group_message,
@@ -137,11 +138,11 @@ def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
         content = open_group_message(step, delivery)
     except MessageKeyGone:
         return Ending.DUPLICATE
-    except GroupWaits as cause:
-        if cause.name in step.memory.groups.passed_over:
-            _ask_for_the_message(step, delivery)
-            return Ending.PENDING
-        return park(step, delivery, cause.reason, cause.name)
+    except (SentBeforeKey, GroupWaits) as cause:
+        if isinstance(cause, GroupWaits) and cause.name not in step.memory.groups.passed_over:
+            return park(step, delivery, cause.reason, cause.name)
+        _ask_for_the_message(step, delivery)
+        return Ending.PENDING
     except tuple(_REFUSED_IN_GROUPS) as cause:
         return refuse(step, delivery, _REFUSED_IN_GROUPS[type(cause)])
     add_seen(step, key)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from e2ee.groups import Membership
     from store import LoadedPeerSenderKey
 
-__all__ = ["GroupWaits", "NotOurGroup", "open_group_message", "take_group_message"]
+__all__ = ["GroupWaits", "NotOurGroup", "SentBeforeKey", "open_group_message", "take_group_message"]
 
 
 class GroupWaits(Exception):
@@ -46,6 +46,10 @@ class GroupWaits(Exception):
         self.name = name
 
 
+class SentBeforeKey(Exception):
+    """The message is its sender's, and came after a key that begins later: no key that opens it has ever been here."""
+
+
 class NotOurGroup(Exception):
     """The message is of a group that is not known here."""
 
@@ -53,8 +57,8 @@ class NotOurGroup(Exception):
 def open_group_message(step: Step, delivery: Delivery) -> Content:
     """Open a delivery of kind SENDER_KEY, and judge what is in it. Whatever is raised, no chain has moved.
 
-    Raises GroupWaits; MessageKeyGone for a duplicate; and for what is refused MalformedFrame, MalformedMessage,
-    UnsupportedVersion, NotAuthentic, TooFarAhead or NotOurGroup.
+    Raises GroupWaits; SentBeforeKey; MessageKeyGone for a duplicate; and for what is refused MalformedFrame,
+    MalformedMessage, UnsupportedVersion, NotAuthentic, TooFarAhead or NotOurGroup.
     """
     group_id, body = delivery.body[:GROUP_ID_SIZE], delivery.body[GROUP_ID_SIZE:]
     message = SenderKeyMessage.parse(body)
@@ -113,6 +117,11 @@ def _decrypted(
         plaintext = loaded.key.decrypt(body)
     except UnknownSenderKey as cause:
         raise MessageKeyGone("the chain is gone") from cause
+    except MessageKeyGone:
+        message = SenderKeyMessage.parse(body)
+        if message.iteration < loaded.key.first_iteration(message.chain_id):
+            raise SentBeforeKey from None
+        raise
     try:
         content = decode_content(plaintext)
         _compare(step, delivery, content, loaded.group_id, identity_key)

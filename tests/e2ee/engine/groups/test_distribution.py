@@ -11,7 +11,7 @@ from e2ee.diagnostics import Reason
 from e2ee.engine.groups.keys import current_key
 from e2ee.engine.groups.standing import group_keys
 from e2ee.events import DeliveryState, GroupMessage, MessageHealed, MessageState
-from e2ee.frames import EnvelopeKind
+from e2ee.frames import Deliver, EnvelopeKind
 from e2ee.groups import KeyState
 from tests.support.engines import World
 from tests.support.group_world import Team, texts
@@ -162,6 +162,32 @@ def test_a_message_that_came_before_its_key_s_position_is_sent_again_pairwise(
     assert texts(bob) == ["early"]
     assert len(bob.of(MessageHealed)) == 1
     assert len(bob.of(GroupMessage)) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["at once", "after a restart"])
+def test_a_message_that_comes_after_a_key_that_begins_later_is_sent_again_pairwise_and_is_then_a_duplicate(
+    world: World, team: Team, alice: Device, bob: Device, *, killed: bool
+) -> None:
+    bob.lose_connection()
+    team.send(alice, "early")
+    team.send(alice, "second")
+    world.settle()
+    box = world.relay.boxes[bob.name]
+    early, second = (one for one in box.mail if one.kind is EnvelopeKind.SENDER_KEY)
+    box.mail = [second]  # as a relay delivers that loses and reorders
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["second"]
+    if killed:
+        bob.restart()
+        bob.connect()
+        world.settle()
+    for number in (1, 2):
+        bob.push(Deliver((early._replace(number=box.number + number),)))
+        world.settle()
+        assert texts(bob) == ["second", "early"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+    assert len(bob.of(MessageHealed)) == 2
 
 
 def test_a_control_message_with_a_key_is_told_to_nobody(world: World, team: Team, alice: Device, bob: Device) -> None:
