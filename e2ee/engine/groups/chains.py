@@ -15,7 +15,7 @@ from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
 
 from .lane import group_lane
-from .old_chains import older_ended
+from .old_chains import chains_ended, older_ended
 from .state import membership
 
 if TYPE_CHECKING:
@@ -155,16 +155,16 @@ def take_key(step: Step, content: Content) -> TakenKey:
         message = DistributionMessage.parse(body.distribution)
     except (MalformedMessage, UnsupportedVersion) as cause:
         raise MalformedFrame("not a distribution message") from cause
-    if _group_of_member(step, body.group_id, sender) is None:
+    is_member = _group_of_member(step, body.group_id, sender) is not None
+    if not is_member and not _has_left_lately(step, body.group_id, sender):
         return TakenKey()  # of a stranger to the group; a member whom we learn of later is asked for it then
     if step.unit.erased_chains.contains(sender, device, message.distribution_id, message.chain_id):
         return TakenKey()
     loaded = step.unit.sender_keys.load_peer(sender, device, message.distribution_id)
     if loaded is None:
         _make_room(step, body.group_id, sender, device)
-        step.unit.sender_keys.add_peer(
-            sender, device, body.group_id, PeerSenderKey.from_distribution_message(body.distribution)
-        )
+        key = PeerSenderKey.from_distribution_message(body.distribution)
+        loaded = step.unit.sender_keys.add_peer(sender, device, body.group_id, key)
     elif loaded.group_id != body.group_id:
         raise MalformedFrame("the distribution id is another group's")
     else:
@@ -172,10 +172,13 @@ def take_key(step: Step, content: Content) -> TakenKey:
         loaded.key.add_distribution_message(body.distribution)
         for gone in set(before) - set(loaded.key.chain_ids):
             step.unit.erased_chains.add(sender, device, message.distribution_id, gone)
-        step.unit.sender_keys.save_peer(loaded)
+        loaded = step.unit.sender_keys.save_peer(loaded)
         if loaded.key.chain_ids[0] == message.chain_id:
             older_ended(step, loaded, message.chain_id)
-    due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
+    if is_member:
+        due(step, sender, device, message.chain_id, KEY_DUE, conversation=group_lane(body.group_id).encode())
+    else:
+        chains_ended(step, loaded)
     name = key_name(body.group_id, sender, device, message.distribution_id, message.chain_id)
     step.memory.groups.passed_over.discard(name)
     start = _of_device(body.group_id, device)
@@ -204,6 +207,15 @@ def _group_of_member(step: Step, group_id: bytes, user_id: str) -> Membership | 
     if group is None or identity_key is None or not group.is_member(user_id, identity_key):
         return None
     return group
+
+
+def _has_left_lately(step: Step, group_id: bytes, user_id: str) -> bool:
+    """Whether an entry took the user's seat, and what was sent before it may still come: the chain as the messages.
+
+    What opens on it was sent while the user was a member, or is refused.
+    """
+    left = step.memory.groups.left_lately.get((group_id, user_id))
+    return left is not None and left == identity_of(step, user_id)
 
 
 def take_key_request(step: Step, content: Content) -> None:

@@ -68,14 +68,19 @@ def membership_changed(step: Step, before: Membership | None, after: Membership,
     """
     step.memory.active_groups[entry.group_id] = None
     step.moved_logs[entry.group_id] = None
-    if before is not None and any(not after.is_member(name, one.identity_key) for name, one in before.members.items()):
+    seats = {} if before is None else before.members
+    gone = [(name, one.identity_key) for name, one in seats.items() if not after.is_member(name, one.identity_key)]
+    if gone:
         all_ended(step, entry.group_id)
-    if after.deleted or not after.is_member(step.user_id, step.account.identity.public_key):
+    own_key = step.account.identity.public_key
+    if before is not None and before.is_member(step.user_id, own_key):
+        for name, identity_key in gone:
+            step.memory.groups.leaves(entry.group_id, name, identity_key)
+    if after.deleted or not after.is_member(step.user_id, own_key):
         drop_key(step, entry.group_id)
         return
     if before is None:
         return
-    gone = any(not after.is_member(name, seat.identity_key) for name, seat in before.members.items())
     came = step.options.rotate_on_join and any(
         not before.is_member(name, seat.identity_key) for name, seat in after.members.items()
     )

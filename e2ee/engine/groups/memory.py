@@ -16,6 +16,7 @@ REPLAYED_IN_WINDOW_MAX: Final = 100_000
 
 
 PASSED_OVER_MAX: Final = 1_000  # names of chains; beyond that all are forgotten, and asked for again
+LEFT_LATELY_MAX: Final = 1_000  # members of groups; beyond that, what a further one's chain opens is told as lost
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class GroupsMemory:
     left: deque[bytes] = field(default_factory=deque)  # ids of groups whose logs earlier connections did not get
     names: dict[str, LogFetch] = field(default_factory=dict)  # by name: groups whose id is not known
     passed_over: set[bytes] = field(default_factory=set)  # names of chains that their devices have erased
+    # By group id and user: the key of a seat that is gone by an entry since `Drained`. Its chain may come after that.
+    left_lately: dict[tuple[bytes, str], bytes] = field(default_factory=dict)
 
     replaying_since: float = 0.0  # seconds since 1970: when the present minute of replays began
     replayed: int = 0  # entries in it
@@ -56,6 +59,11 @@ class GroupsMemory:
         if len(self.passed_over) >= PASSED_OVER_MAX:
             self.passed_over.clear()
         self.passed_over.add(name)
+
+    def leaves(self, group_id: bytes, user_id: str, identity_key: bytes) -> None:
+        """Note that a member is none any more."""
+        if len(self.left_lately) < LEFT_LATELY_MAX:
+            self.left_lately[group_id, user_id] = identity_key
 
     def want(self, group_id: bytes) -> None:
         """Note that a log is wanted."""

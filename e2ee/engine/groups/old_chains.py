@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from e2ee.engine.step import Step
     from store import LoadedPeerSenderKey
 
-__all__ = ["all_ended", "count_at", "count_chains", "mailbox_drained", "older_ended", "resume_chains"]
+__all__ = ["all_ended", "chains_ended", "count_at", "count_chains", "mailbox_drained", "older_ended", "resume_chains"]
 
 KEPT_MESSAGES: Final = 1_000  # deliveries after the mailbox was drained
 KEPT_CONNECTED_S: Final = 600.0  # seconds connected after it
@@ -28,8 +28,13 @@ ERASED_AT_ONCE_MAX: Final = 64  # chains in one unit
 def all_ended(step: Step, group_id: bytes) -> None:
     """Every chain that we hold of a group has ended: whoever learns of the entry makes a new one."""
     for loaded in step.unit.sender_keys.peers_of(group_id):
-        for chain_id in loaded.key.chain_ids:
-            _ended(step, loaded, chain_id)
+        chains_ended(step, loaded)
+
+
+def chains_ended(step: Step, loaded: LoadedPeerSenderKey) -> None:
+    """All chains of one device have ended."""
+    for chain_id in loaded.key.chain_ids:
+        _ended(step, loaded, chain_id)
 
 
 def older_ended(step: Step, loaded: LoadedPeerSenderKey, newest: int) -> None:
@@ -58,6 +63,7 @@ def count_at(memory: Memory) -> float | None:
 
 def mailbox_drained(step: Step) -> None:
     """Everything that was sent before has been taken."""
+    step.memory.groups.left_lately.clear()
     if step.memory.chains_counted_at is not None:
         count_chains(step)
         step.unit.ended_chains.drained()

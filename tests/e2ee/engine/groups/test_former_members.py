@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from e2ee.diagnostics import Reason
+from e2ee.engine.groups.old_chains import COUNT_INTERVAL_S, KEPT_CONNECTED_S
 from e2ee.events import MessageLost
 from e2ee.frames import Deliver, Delivery, EnvelopeKind
 from ratchet import OwnSenderKey
@@ -44,3 +45,45 @@ def test_a_message_of_a_group_that_we_were_never_in_is_lost_and_asks_for_no_log_
     dave.push(Deliver((Delivery(box.number, alice.name[0], 1, bytes(16), EnvelopeKind.SENDER_KEY, body, 0),)))
     world.settle()
     assert [event.why for event in dave.of(MessageLost)] == [Reason.UNKNOWN_GROUP]
+
+
+def test_a_last_message_is_read_though_its_key_comes_after_the_entry_that_its_sender_left_with(
+    world: World, team: Team, bob: Device, carol: Device
+) -> None:
+    bob.lose_connection()
+    team.send(carol, "farewell")
+    world.settle()
+    team.leave(carol)
+    world.settle()
+    box = world.relay.boxes[bob.name]
+    last = [EnvelopeKind.SENDER_KEY, EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL]
+    mail = sorted(box.mail, key=lambda one: last.index(one.kind) if one.kind in last else -1)
+    assert [one.kind for one in mail] != [one.kind for one in box.mail]
+    box.mail = [one._replace(number=old.number) for one, old in zip(mail, box.mail, strict=True)]
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["farewell"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+    for _ in range(int(KEPT_CONNECTED_S / COUNT_INTERVAL_S) + 1):
+        world.clock.now += COUNT_INTERVAL_S
+        world.settle()
+    assert bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1)) == []
+
+
+def test_a_key_of_who_has_left_is_not_taken_once_the_mailbox_is_drained(
+    world: World, team: Team, bob: Device, carol: Device
+) -> None:
+    bob.lose_connection()
+    team.send(carol, "farewell")
+    world.settle()
+    team.leave(carol)
+    world.settle()
+    box = world.relay.boxes[bob.name]
+    kept = [one for one in box.mail if one.kind in (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)]
+    box.mail = [one for one in box.mail if one not in kept]
+    bob.connect()
+    world.settle()
+    bob.push(Deliver(tuple(one._replace(number=box.number + 1 + at) for at, one in enumerate(kept))))
+    world.settle()
+    assert texts(bob) == []
+    assert bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1)) == []
