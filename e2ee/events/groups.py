@@ -135,8 +135,9 @@ class GroupOperationFailed(GroupEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupForked(GroupEvent):
-    """Two members have been shown different logs: the relay has lied to one. Nothing more is sent to the group.
+    """Two members have been shown different logs: the relay has lied to one, or has lost entries and taken others.
 
+    Nothing more is sent to the group.
     Both entries are signed; compare `Group.fingerprint` with the other members, then leave or `accept_fork`.
     """
 

@@ -19,7 +19,9 @@ from e2ee.errors import RefusalCode
 from e2ee.frames import AppendEntry
 from e2ee.groups import reread_entry
 
+from .fetching import INBOX_ROOM
 from .lane import Search
+from .log import take_entries
 from .state import membership
 
 if TYPE_CHECKING:
@@ -72,6 +74,9 @@ def take_put_back(step: Step, request: AppendEntry, reply: GroupLog) -> None:
     group = membership(step, entry.group_id)
     if group is None or search is None or search.number != entry.number:
         return
+    if reply.entries and step.unit.inbox.room() >= INBOX_ROOM:
+        # Another entry in its place is another log, of which we, no member there, are told by nobody else.
+        take_entries(step, entry.group_id, reply.entries)
     following = _following(search, reply)
     if following is not None:
         give_back(step, group, following)

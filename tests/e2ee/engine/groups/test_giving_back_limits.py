@@ -11,7 +11,7 @@ from e2ee.engine.groups import giving_back
 from e2ee.errors import RefusalCode
 from e2ee.events import GroupForked
 from e2ee.frames import AppendEntry, GetGroupDevices, GroupDevices, GroupLog
-from e2ee.groups import GroupKind, Operation
+from e2ee.groups import GroupKind, Operation, take_entry
 from e2ee.relay.limits import RelayOptions
 from tests.support.core_office import CoreOffice, restore
 from tests.support.group_talk import Member
@@ -182,3 +182,27 @@ def test_a_relay_that_never_has_what_it_is_given_costs_a_bounded_number_of_entri
     assert 5 < asked < 30
     assert appended <= 8 * asked
     assert reasons(alice) == [Reason.RELAY_LOG_BEHIND.value]
+
+
+def test_who_is_no_member_in_another_log_learns_of_it_by_giving_back_its_own(
+    world: World, office: CoreOffice, alice: Device, bob: Device
+) -> None:
+    Member(alice).create(kind=GroupKind.OPEN)
+    backup = office.back_up()
+    Member(bob).join("team")
+    notice(world, bob)
+    for device in (alice, bob):
+        device.lose_connection()
+    restore(office, backup)
+    eve = world.device("eve")
+    Member(eve).join("team")
+    bob.connect()
+    send(bob, "held")
+    settle(world)
+    (fork,) = bob.of(GroupForked)
+    assert [take_entry(fork.ours).actor, take_entry(fork.theirs).actor] == ["bob", "eve"]
+    assert reasons(bob)[-1] == Reason.LOG_FORKED.value
+    bob.take(bob.engine.groups.accept_fork("team"))
+    settle(world)
+    assert log_of(bob) == log_of(eve) == log_at(office, Member(bob).group().id)
+    assert Member(bob).join("team").members.keys() == {"alice", "bob", "eve"}
