@@ -385,6 +385,9 @@ class Device:
                 if not self.perform(lambda engine, trust=trust: engine.do(trust)[1]):  # type: ignore[misc]
                     continue
             del self.account.undecided[user, identity_key]
+        for group in list(self.account.forks):
+            if self.perform(lambda engine, group=group: engine.groups.accept_fork(group)):  # type: ignore[misc]
+                del self.account.forks[group]
 
     def _read_one(self) -> bool:
         engine = self.engine

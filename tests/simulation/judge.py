@@ -12,6 +12,7 @@ from e2ee.diagnostics import Reason
 from e2ee.events import (
     DeliveryState,
     DirectMessage,
+    GroupForked,
     GroupMessage,
     HistoryGap,
     IdentityChanged,
@@ -56,6 +57,7 @@ class Account:
     copies: dict[str, int] = field(default_factory=dict)  # of what the user's other devices have sent
     last: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))  # conversation numbers
     failed: set[str] = field(default_factory=set)  # messages of its own
+    forks: dict[str, None] = field(default_factory=dict)  # groups of which two logs were seen, not decided about
     behind: set[str] = field(default_factory=set)  # messages of its own that wait until the relay has a log again
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by sender
     undecided: dict[tuple[str, bytes], None] = field(
@@ -175,13 +177,20 @@ class Judge:
                 account.behind.add(event.message_id)
             case MessageLost():
                 account.lost[event.sender] += event.count
-            case IdentityChanged(adopted=False):
-                account.undecided.pop((event.user, event.shown), None)  # what was shown last is decided last
-                account.undecided[event.user, event.shown] = None
+            case GroupForked() | IdentityChanged(adopted=False):
+                self._to_be_decided(account, event)
             case HistoryGap():
                 account.gaps += 1
             case _:
                 pass
+
+    def _to_be_decided(self, account: Account, event: GroupForked | IdentityChanged) -> None:
+        """What the application decides about when it reads next."""
+        if isinstance(event, GroupForked):
+            account.forks[event.group] = None
+            return
+        account.undecided.pop((event.user, event.shown), None)  # what was shown last is decided last
+        account.undecided[event.user, event.shown] = None
 
     def _once(
         self, device: DeviceName, known: dict[str, int], event: DirectMessage | GroupMessage | OwnMessage

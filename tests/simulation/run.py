@@ -24,7 +24,7 @@ CASTS: Final[tuple[Cast, ...]] = (
 THINGS: Final = (5, 40)  # that happen in one run: at least, at most
 EXTRAS: Final[tuple[frozenset[Extra], ...]] = (
     frozenset(),
-    frozenset(),
+    frozenset({Extra.GROUPS, Extra.DEVICES}),
     frozenset({Extra.GROUPS}),
     frozenset({Extra.GROUPS}),
     frozenset({Extra.RESTORES}),
@@ -35,6 +35,8 @@ EXTRAS: Final[tuple[frozenset[Extra], ...]] = (
     frozenset({Extra.GROUPS, Extra.IDENTITIES}),
     frozenset({Extra.GROUPS, Extra.IDENTITIES}),
     frozenset({Extra.DEVICES}),
+    frozenset({Extra.GROUPS, Extra.RELAY_RESTORES}),
+    frozenset(),
 )
 TROUBLE_MAX_S: Final = 600.0  # simulated; the things that happen end long before
 PEACE_S: Final = 3_600.0  # simulated seconds in which everything must have arrived
