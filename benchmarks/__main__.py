@@ -20,7 +20,17 @@ Suite = Callable[[Bench], Iterator[Outcome]]
 
 # A suite is a module of this package with `run(bench)`, which yields outcomes. It is imported when it
 # is asked for: what one suite needs, the others do not.
-SUITES: Final = ("primitives", "ratchet", "handshake", "groups", "store", "relay", "relay_groups", "relay_store")
+SUITES: Final = (
+    "primitives",
+    "ratchet",
+    "handshake",
+    "groups",
+    "store",
+    "client",
+    "relay",
+    "relay_groups",
+    "relay_store",
+)
 
 # A peer is a module and the function in it that opens it, in the order in which tables show them.
 PEERS: Final = (

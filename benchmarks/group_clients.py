@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from e2ee import Client, ClientOptions, DeliveryState, GroupMessage, MessageState
+from e2ee import ClientOptions
 from e2ee.frames import EnvelopeKind
 from e2ee.groups import GroupKind, Membership, Operation, take_entry
 from e2ee.ids import UserId
@@ -23,28 +22,27 @@ from ratchet import Account
 from store.relay import Appended, Entry, LongLivedPreKeys, RelayStore, Seat
 
 from . import harness
+from .guests import TEXT, WAIT_S, guest, seconds
 from .harness import Series, WrongResultError, expect
-from .peer import payload
 from .relay_servers import server
 from .targets import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from store.relay import Device, RelayUnit
 
+    from .guests import Guest
     from .peer import Bench
 
 SIZES: Final = (10, 100, GROUP_MEMBERS_MAX)
 SIZES_SMOKE: Final = (4,)
 GROUP: Final = "team"
-TEXT: Final = payload(256)
 BURST: Final = 64  # messages that are queued at once
 BURSTS: Final = 9
 CHANGES: Final = 5  # joins and leaves of each size
 REGISTRATION: Final = 1
 GUESTS: Final = 2  # the clients that join
-WAIT_S: Final = 600.0  # seconds for any one step
 
 
 def run(bench: Bench) -> Iterator[harness.Outcome]:
@@ -109,62 +107,21 @@ def _published(account: Account) -> LongLivedPreKeys:
     return LongLivedPreKeys(signed.id, signed.public_key, signed.signature, kem.id, kem.public_key, kem.signature)
 
 
-class Guest:
-    """A client that has joined, and what its application has read."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self.stored: set[str] = set()  # ids of messages that the relay has
-        self.read = 0  # messages of others
-        self._changed = asyncio.Event()
-
-    async def listen(self) -> None:
-        """Read every event."""
-        async for event in self.client.events():
-            match event:
-                case MessageState(state=DeliveryState.SENT):
-                    self.stored.add(event.message_id)
-                case GroupMessage(data=data):
-                    expect(data, TEXT, "a message")
-                    self.read += 1
-                case _:
-                    continue
-            self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so."""
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@asynccontextmanager
-async def guest(name: str, url: str, folder: Path) -> AsyncIterator[Guest]:
-    """A client of its own, connected."""
-    options = ClientOptions(one_time_prekeys=10, receipts=False)  # as large groups have it
-    async with Client(name, relay=url, store=f"sqlite:///{folder / name}.db", options=options) as client:
-        await client.connected(WAIT_S)
-        one = Guest(client)
-        listening = asyncio.create_task(one.listen())
-        yield one
-        listening.cancel()
-
-
 async def measure(url: str, folder: Path, *, smoke: bool) -> dict[str, tuple[str, str, list[float]]]:
     """Join, send, change the group, send again; the samples of each kind, with title and unit."""
     changes, bursts, burst = (1, 1, 2) if smoke else (CHANGES, BURSTS, BURST)
-    async with guest("sender", url, folder) as sender, guest("reader", url, folder) as reader:
+    options = ClientOptions(one_time_prekeys=10, receipts=False)  # as large groups have it
+    async with guest("sender", url, folder, options) as sender, guest("reader", url, folder, options) as reader:
         await reader.client.join_group(GROUP, timeout=WAIT_S)
-        first_join = await _timed(sender.client.join_group(GROUP, timeout=WAIT_S))
+        first_join = await seconds(sender.client.join_group(GROUP, timeout=WAIT_S))
         key = [await _burst(sender, reader, 1)]  # the key to everybody, with a session for each
         rates = [burst / await _burst(sender, reader, burst) for _ in range(bursts)]
         single = [await _burst(sender, reader, 1) for _ in range(bursts)]
         joins, leaves, rekeys = [], [], []
         for _ in range(changes):
-            leaves.append(await _timed(reader.client.leave_group(GROUP, timeout=WAIT_S)))
+            leaves.append(await seconds(reader.client.leave_group(GROUP, timeout=WAIT_S)))
             rekeys.append(await _sent(sender))  # a new chain, its key to everybody who is left
-            joins.append(await _timed(reader.client.join_group(GROUP, timeout=WAIT_S)))
+            joins.append(await seconds(reader.client.join_group(GROUP, timeout=WAIT_S)))
     milliseconds = "ms"
     return {
         "send": ("messages sent and read by a member", "messages/s", rates),
@@ -177,14 +134,8 @@ async def measure(url: str, folder: Path, *, smoke: bool) -> dict[str, tuple[str
     }
 
 
-def _ms(seconds: list[float]) -> list[float]:
-    return [one * 1e3 for one in seconds]
-
-
-async def _timed(call: Awaitable[object]) -> float:
-    start = perf_counter()
-    await call
-    return perf_counter() - start
+def _ms(times: list[float]) -> list[float]:
+    return [one * 1e3 for one in times]
 
 
 async def _burst(sender: Guest, reader: Guest, messages: int) -> float:
