@@ -7,7 +7,6 @@ it, the process can die; what is in its file is what it goes on from.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,7 +19,7 @@ from e2ee.options import ClientOptions
 from store import ClientStore
 from tests.support.counting_driver import counting_driver
 
-from .files import copy_database, replace_database
+from .files import Backup, copy_database, replace_database
 from .judge import Account
 from .line import Line
 from .relay import NAME
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from .relay import SimulatedRelay
     from .schedule import Schedule
 
-__all__ = ["Backup", "Crash", "Device"]
+__all__ = ["Crash", "Device"]
 
 RECONNECT_MIN_S: Final = 0.2
 RECONNECT_MAX_S: Final = 3.0
@@ -45,15 +44,6 @@ _T = TypeVar("_T")
 
 class Crash(BaseException):
     """The process is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """A device's machine as it was once."""
-
-    path: Path
-    account: Account
-    sent: int  # messages that everybody together had sent by then
 
 
 class Device:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from e2ee.frames import Deliver
     from e2ee.groups import Membership
 
-    from .device import Backup, Device
+    from .device import Device
+    from .files import Backup
     from .world import World
 
 __all__ = ["Extra", "Troubles"]

@@ -5,12 +5,24 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["copy_database", "replace_database"]
+    from .judge import Account
+
+__all__ = ["Backup", "copy_database", "replace_database"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A device's machine as it was once."""
+
+    path: Path
+    account: Account
+    sent: int  # messages that everybody together had sent by then
 
 
 def copy_database(source: Path, target: Path) -> None:
