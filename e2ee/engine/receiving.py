@@ -33,7 +33,7 @@ from store import seen_envelope, seen_message
 from .contents import unpadded_content
 from .copies import take_copy, take_read_copy
 from .endings import Ending, add_seen, park, refuse
-from .groups.chains import arrived, log_name, take_key, take_key_request
+from .groups.chains import arrived, log_name, strangers, take_key, take_key_request
 from .groups.distribution import take_key_ack
 from .groups.log import take_delivered
 from .groups.opening import (
@@ -190,6 +190,10 @@ def reopen_moved(step: Step) -> None:
         for name in (log_name(group_id), *arrived(step, group_id)):
             _reopen_waiting(step, name)
     step.moved_logs.clear()
+    for group_id in list(step.whole_logs):
+        for name in strangers(step, group_id):
+            _ask_for_messages(step, name, on_session=False)
+    step.whole_logs.clear()
 
 
 def _reopen(step: Step, message: PendingMessage) -> None:
@@ -204,13 +208,20 @@ def _delivered(message: PendingMessage) -> Delivery:
     return Delivery(0, *parts, 0)
 
 
-def _ask_for_the_message(step: Step, delivery: Delivery) -> None:
-    """A later key came: only the message itself can be asked for, on the session that brought the key."""
+def _ask_for_messages(step: Step, name: bytes, *, on_session: bool) -> None:
+    """Ask for what waits for a key that does not come."""
+    for message in step.unit.pending.waiting_for(name):
+        _ask_for_the_message(step, _delivered(step.unit.pending.take_out(message)), on_session=on_session)
+
+
+def _ask_for_the_message(step: Step, delivery: Delivery, *, on_session: bool = True) -> None:
+    """No key opens it: only the message itself can be asked for. *on_session*: the session with its sender works."""
     device = (delivery.sender_user_id, delivery.sender_device_id)
     if seen_envelope(*device, delivery.envelope_id) in step.seen:
         return
     note_parked(step, device)
-    step.memory.healing.opens.add(device)
+    if on_session:
+        step.memory.healing.opens.add(device)
     park(step, delivery, Reason.BEFORE_KEY)
 
 
@@ -342,8 +353,7 @@ def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:
         _reopen_waiting(step, name)
     for name in taken.passed_over:
         step.memory.groups.pass_over(name)
-        for message in step.unit.pending.waiting_for(name):
-            _ask_for_the_message(step, _delivered(step.unit.pending.take_out(message)))
+        _ask_for_messages(step, name, on_session=True)
     return Ending.OPENED
 
 

@@ -181,6 +181,7 @@ class Step:
         self.callers = callers  # ids of group operations whose callers wait
         self.outcomes: list[GroupOutcome] = []
         self.moved_logs: dict[bytes, None] = {}  # groups whose logs went on: what waits for that is opened
+        self.whole_logs: dict[bytes, None] = {}  # groups whose logs the relay has told to their ends
         self.requests: list[ClientFrame] = []
         self.events: list[LiveEvent] = []
         self.durable = 0

@@ -37,6 +37,8 @@ __all__ = [
     "logs_awaited",
     "member_name",
     "names_of_group",
+    "stranger_since",
+    "strangers",
     "take_key",
     "take_key_request",
 ]
@@ -74,14 +76,54 @@ def member_name(group_id: bytes, user_id: str) -> bytes:
 def arrived(step: Step, group_id: bytes) -> list[bytes]:
     """What messages wait for that entries have settled.
 
-    Senders who were no members when their messages came, and are now; and all chains of a group that is over.
+    Senders who were no members when their messages came, and are now; chains of those who are none any more, and all
+    chains of a group that is over: nobody answers for these.
     """
-    start, group = member_name(group_id, ""), membership(step, group_id)
+    group = membership(step, group_id)
     if group is None:
         return []
-    over = step.unit.pending.names(_CHAIN + group_id) if group.deleted else []
-    names = step.unit.pending.names(start)
-    return over + [name for name in names if _may_ask(step, group, name[len(start) :].decode())]
+    chains = step.unit.pending.names(_CHAIN + group_id)
+    over = [name for name in chains if group.deleted or not _may_ask(step, group, _chain_of(name)[2])]
+    names = step.unit.pending.names(_MEMBER + group_id)
+    return over + [name for name in names if _may_ask(step, group, _member_of(name))]
+
+
+def strangers(step: Step, group_id: bytes) -> list[bytes]:
+    """What messages wait for of senders whom we know, and who are no members by the whole log.
+
+    They have left, and answer for no chain any more; for a message they do.
+    """
+    group = membership(step, group_id)
+    if group is None:
+        return []
+    waiting = [(name, _member_of(name)) for name in step.unit.pending.names(_MEMBER + group_id)]
+    return [
+        name
+        for name, user_id in waiting
+        if identity_of(step, user_id) is not None and not _may_ask(step, group, user_id)
+    ]
+
+
+def stranger_since(step: Step, group_id: bytes, since: float) -> bool:
+    """Whether a message of such a sender has come since then, in seconds since 1970."""
+    return any(
+        message.parked_at > since
+        for name in strangers(step, group_id)
+        for message in step.unit.pending.waiting_for(name)
+    )
+
+
+def _member_of(name: bytes) -> str:
+    """The sender that a `member_name` is of."""
+    return name[len(_MEMBER) + GROUP_ID_SIZE :].decode()
+
+
+def _chain_of(name: bytes) -> tuple[bytes, int, str, int]:
+    """The group, the device, its user and the chain that a `key_name` is of."""
+    rest = name[len(_CHAIN) :]
+    group_id, rest = rest[:GROUP_ID_SIZE], rest[GROUP_ID_SIZE:]
+    chain_id = int.from_bytes(rest[_CHAIN_SIZE - 3 : _CHAIN_SIZE + 1], "big")
+    return group_id, rest[0], rest[_CHAIN_SIZE + 1 :].decode(), chain_id
 
 
 def _may_ask(step: Step, group: Membership, user_id: str) -> bool:
@@ -128,10 +170,7 @@ def chains_awaited(step: Step) -> list[bytes]:
 
 def ask_again(step: Step, name: bytes) -> bool:
     """Ask for a chain that messages wait for, if its device's user is a member and can be written to."""
-    rest = name[len(_CHAIN) :]
-    group_id, rest = rest[:GROUP_ID_SIZE], rest[GROUP_ID_SIZE:]
-    device_id, chain_id = rest[0], int.from_bytes(rest[_CHAIN_SIZE - 3 : _CHAIN_SIZE + 1], "big")
-    user_id = rest[_CHAIN_SIZE + 1 :].decode()
+    group_id, device_id, user_id, chain_id = _chain_of(name)
     group = membership(step, group_id)
     # In a lane that is held, requests would gather.
     if group is None or not _may_ask(step, group, user_id) or step.memory.lane(user_id).held is not None:

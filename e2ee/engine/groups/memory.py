@@ -24,6 +24,7 @@ class LogFetch(Waiting):
     """A group's log, or the rest of it, that is wanted from the relay."""
 
     in_flight: bool = False  # a question without an answer
+    asked_at: float = 0.0  # seconds since 1970: when the last one was put
     compared: int = 0  # entries from the first on that are the same here, if a fork was accepted
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+import pytest
+
 from e2ee.diagnostics import Reason
+from e2ee.engine.groups.keys import own_key, rotate
 from e2ee.engine.groups.old_chains import COUNT_INTERVAL_S, KEPT_CONNECTED_S
 from e2ee.events import MessageLost
 from e2ee.frames import Deliver, Delivery, EnvelopeKind
@@ -70,20 +73,62 @@ def test_a_last_message_is_read_though_its_key_comes_after_the_entry_that_its_se
     assert bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1)) == []
 
 
-def test_a_key_of_who_has_left_is_not_taken_once_the_mailbox_is_drained(
-    world: World, team: Team, bob: Device, carol: Device
-) -> None:
+@pytest.fixture
+def farewell(world: World, team: Team, bob: Device, carol: Device) -> list[Delivery]:
+    """Carol has left; Bob, who was away, has lost her chain. What he has of her in his mailbox, a new key among it."""
+    team.send(carol, "hello")
+    world.settle()
     bob.lose_connection()
+    carol.do(lambda step: rotate(step, own_key(step, team.group_id)))
     team.send(carol, "farewell")
     world.settle()
     team.leave(carol)
     world.settle()
+    bob.do(lambda step: step.unit.sender_keys.delete_of_user("carol"))
     box = world.relay.boxes[bob.name]
     kept = [one for one in box.mail if one.kind in (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)]
     box.mail = [one for one in box.mail if one not in kept]
+    return kept
+
+
+def test_a_key_of_who_has_left_is_not_taken_once_the_mailbox_is_drained(
+    world: World, team: Team, bob: Device, farewell: list[Delivery]
+) -> None:
     bob.connect()
     world.settle()
-    bob.push(Deliver(tuple(one._replace(number=box.number + 1 + at) for at, one in enumerate(kept))))
+    number = world.relay.boxes[bob.name].number
+    bob.push(Deliver(tuple(one._replace(number=number + 1 + at) for at, one in enumerate(farewell))))
     world.settle()
-    assert texts(bob) == []
     assert bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1)) == []
+
+
+@pytest.mark.parametrize("entry_first", [True, False])
+@pytest.mark.usefixtures("farewell")
+def test_a_last_message_whose_key_does_not_come_is_asked_for_and_sent_again_by_who_has_left(
+    world: World, bob: Device, *, entry_first: bool
+) -> None:
+    box = world.relay.boxes[bob.name]
+    numbers = [one.number for one in box.mail]
+    mail = sorted(box.mail, key=lambda one: (one.kind is EnvelopeKind.GROUP_ENTRY) is not entry_first)
+    box.mail = [one._replace(number=number) for one, number in zip(mail, numbers, strict=True)]
+    bob.connect()
+    world.settle()
+    world.clock.now += 120
+    world.settle()
+    assert texts(bob) == ["hello", "farewell"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+@pytest.mark.usefixtures("farewell")
+def test_what_has_waited_since_an_earlier_connection_for_who_has_left_is_asked_for_too(
+    world: World, bob: Device, carol: Device
+) -> None:
+    carol.lose_connection()
+    bob.connect()
+    world.settle()
+    assert texts(bob) == ["hello"]
+    bob.restart()
+    bob.connect()
+    carol.connect()
+    world.settle()
+    assert texts(bob) == ["hello", "farewell"]

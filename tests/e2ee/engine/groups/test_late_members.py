@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,8 @@ from e2ee.diagnostics import Reason
 from e2ee.engine.groups import wanted
 from e2ee.engine.groups.chains import logs_awaited
 from e2ee.events import HistoryGap, MessageLost
-from e2ee.frames import EnvelopeKind, GetGroupLog
+from e2ee.frames import Deliver, Delivery, EnvelopeKind, GetGroupLog
+from ratchet import OwnSenderKey
 from tests.support.group_world import Team, texts
 from tests.support.rolling_back import talk
 
@@ -99,11 +101,33 @@ def test_what_waits_for_a_member_has_the_log_fetched_on_the_next_connection_too(
     assert bob.do(logs_awaited) == []
 
 
-def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
+def test_what_somebody_sends_who_joins_and_leaves_unnoticed_is_asked_for_and_arrives(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:
     unnoticed(world, pair, bob, carol, "of one who has left")
     pair.leave(carol)
+    bob.connect()
+    settle(world)
+    assert texts(bob) == ["of one who has left"]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def leave_unmet(world: World, pair: Team, bob: Device, carol: Device) -> None:
+    """Let Carol, whom Bob has never met, join, write and leave; the relay loses all but the message itself."""
+    bob.lose_connection()
+    pair.join(carol)
+    world.settle()
+    pair.send(carol, "of one who has left")
+    world.settle()
+    pair.leave(carol)
+    box = world.relay.boxes[bob.name]
+    box.mail = [mail for mail in box.mail if mail.kind is EnvelopeKind.SENDER_KEY]
+
+
+def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    leave_unmet(world, pair, bob, carol)
     before = len(world.relay.overheard)
     bob.connect()
     settle(world)
@@ -114,11 +138,25 @@ def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
     )
 
 
+def test_a_message_that_a_relay_makes_up_of_somebody_known_costs_one_question_and_is_lost(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    body = pair.group_id + OwnSenderKey.create(uuid.UUID(int=1)).encrypt(b"invented")
+    start = world.relay.boxes[bob.name].number + 1
+    for number in range(3):
+        envelope_id = bytes([number]) * 16
+        bob.push(Deliver((Delivery(start + number, *carol.name, envelope_id, EnvelopeKind.SENDER_KEY, body, 0),)))
+    settle(world)
+    assert texts(bob) == []
+    assert [(one.sender, one.why, one.count) for one in bob.of(MessageLost)] == [("carol", Reason.NOT_KNOWN, 3)]
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
 def test_what_waits_for_a_member_of_a_group_ends_when_the_group_is_forgotten(
     world: World, pair: Team, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unnoticed(world, pair, bob, carol, "of one who has left")
-    pair.leave(carol)
+    leave_unmet(world, pair, bob, carol)
     bob.connect()
     settle(world)
     assert bob.do(logs_awaited) == [pair.group_id]
