@@ -12,6 +12,8 @@ from e2ee.groups import Operation, reread_entry
 from .group_talk import Member
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from e2ee.frames import ClientFrame, RelayFrame
@@ -20,7 +22,19 @@ if TYPE_CHECKING:
     from .engines import Device, World
     from .post_office import DeviceName
 
-__all__ = ["invite", "log_at", "log_of", "notice", "numbers", "reasons", "send", "settle", "texts", "watch"]
+__all__ = [
+    "hour_with",
+    "invite",
+    "log_at",
+    "log_of",
+    "notice",
+    "numbers",
+    "reasons",
+    "send",
+    "settle",
+    "texts",
+    "watch",
+]
 
 
 def settle(world: World, times: int = 4) -> None:
@@ -65,6 +79,28 @@ def log_of(device: Device) -> list[bytes]:
 def log_at(office: CoreOffice, group_id: str) -> list[bytes]:
     with office.store.begin() as unit:
         return [one.entry for one in unit.groups.entries(bytes.fromhex(group_id))]
+
+
+def hour_with(
+    world: World, device: Device, answer: Callable[[ClientFrame, RelayFrame | None], RelayFrame | None]
+) -> tuple[int, int]:
+    """Let an hour pass for one device whose relay says *answer* of what it would say.
+
+    Return how often it asked for a group's devices, and how many entries it brought.
+    """
+    asked = appended = 0
+    end = world.clock.now + 3600
+    while world.clock.now < end:
+        while device.outgoing:
+            frame = device.outgoing.popleft()
+            asked += isinstance(frame, GetGroupDevices)
+            appended += isinstance(frame, AppendEntry)
+            reply = answer(frame, world.relay.handle(device.name, frame))
+            if reply is not None:
+                device.take(device.engine.reply(frame, reply))
+        world.clock.now = min(end, max(world.clock.now + 1, device.wake_at or end))
+        device.tick()
+    return asked, appended
 
 
 def watch(office: CoreOffice, monkeypatch: pytest.MonkeyPatch) -> list[AppendEntry | GetGroupDevices]:

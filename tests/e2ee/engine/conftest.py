@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2ee.content import Content, decode_content
+from e2ee.engine import receiving
 from tests.support.core_office import CoreOffice
 from tests.support.engines import World
 
@@ -28,6 +30,19 @@ def world(tmp_path: Path, make_relay: Callable[[Clock], PostOffice] | None) -> I
     made = World(tmp_path, seed=1, make_relay=make_relay)
     yield made
     made.close()
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Content]:
+    """Every content that any device opens from now on."""
+    found: list[Content] = []
+
+    def listening(plaintext: bytes) -> Content:
+        found.append(decode_content(plaintext))
+        return found[-1]
+
+    monkeypatch.setattr(receiving, "decode_content", listening)
+    return found
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from e2ee.content import Content, ContentKind, decode_content, encode_new_device
+from e2ee.content import ContentKind, decode_content, encode_new_device
 from e2ee.diagnostics import Reason
-from e2ee.engine import receiving
 from e2ee.engine.peers import OWN_DEVICES_AGE_S
 from e2ee.errors import RefusalCode
 from e2ee.events import DeliveryRefused
@@ -19,24 +18,12 @@ from store import outbox
 from store.tallied import TalliedTable
 
 if TYPE_CHECKING:
+    from e2ee.content import Content
     from e2ee.frames import ClientFrame
     from ratchet import IdentityKeyPair
     from tests.support.engines import Device, World
 
 STEPS: Final = 12  # of a device alone, in which it registers and makes itself known
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> list[Content]:
-    """Every content that any device opens from now on."""
-    found: list[Content] = []
-
-    def listening(plaintext: bytes) -> Content:
-        found.append(decode_content(plaintext))
-        return found[-1]
-
-    monkeypatch.setattr(receiving, "decode_content", listening)
-    return found
 
 
 def identity_of(device: Device) -> IdentityKeyPair:
@@ -101,14 +88,14 @@ def test_what_a_device_sends_is_copied_to_a_new_one_that_it_took_the_announcemen
 
 
 def test_an_announcement_is_one_message_to_each_other_device_that_costs_it_one_prekey_and_is_not_answered(
-    world: World, alice: Device, opened: list[Content]
+    world: World, alice: Device, heard: list[Content]
 ) -> None:
     second = link(world, 2, alice)
     keys_before = [len(world.relay.boxes[one.name].one_time) for one in (alice, second)]
     third = link(world, 3, alice)
     assert between(world, third, alice) == between(world, third, second) == [EnvelopeKind.PREKEY]
     assert between(world, alice, third) == between(world, second, third) == []
-    assert [(one.kind, one.sender_device_id) for one in opened] == [(ContentKind.NEW_DEVICE, n) for n in (2, 3, 3)]
+    assert [(one.kind, one.sender_device_id) for one in heard] == [(ContentKind.NEW_DEVICE, n) for n in (2, 3, 3)]
     assert [len(world.relay.boxes[one.name].one_time) for one in (alice, second)] == [n - 1 for n in keys_before]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from e2ee.content import Content, ContentKind, Destination, Gone, GoneReason, decode_content, encode_gone
 from e2ee.diagnostics import Reason
-from e2ee.engine import receiving
 from e2ee.engine.alone import send_alone, send_control
 from e2ee.events import MessageHealed, MessageLost
 from e2ee.frames import Deliver, EnvelopeKind
@@ -23,19 +22,6 @@ if TYPE_CHECKING:
 
 ASK_PAUSE_S, REQUESTS_MAX = 2.0, 5  # as R6.3 has them
 WAITING = b"w" * 16  # the id of an envelope that waits
-
-
-@pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Content]:
-    """Every content that any device opens from now on."""
-    found: list[Content] = []
-
-    def listening(plaintext: bytes) -> Content:
-        found.append(decode_content(plaintext))
-        return found[-1]
-
-    monkeypatch.setattr(receiving, "decode_content", listening)
-    return found
 
 
 @pytest.fixture

@@ -10,17 +10,30 @@ from e2ee.diagnostics import Reason
 from e2ee.engine.groups import giving_back
 from e2ee.errors import RefusalCode
 from e2ee.events import GroupForked
-from e2ee.frames import AppendEntry, GetGroupDevices, GroupDevices, GroupLog
+from e2ee.frames import AppendEntry, GroupDevices, GroupLog
 from e2ee.groups import GroupKind, Operation, take_entry
 from e2ee.relay.limits import RelayOptions
 from tests.support.core_office import CoreOffice, restore
 from tests.support.group_talk import Member
-from tests.support.lost_logs import invite, log_at, log_of, notice, numbers, reasons, send, settle, texts, watch
+from tests.support.lost_logs import (
+    hour_with,
+    invite,
+    log_at,
+    log_of,
+    notice,
+    numbers,
+    reasons,
+    send,
+    settle,
+    texts,
+    watch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from e2ee.frames import ClientFrame, RelayFrame
     from tests.support.engines import Clock, Device, World
 
 
@@ -162,23 +175,15 @@ def test_a_relay_that_never_has_what_it_is_given_costs_a_bounded_number_of_entri
         invite(alice, bob)
         Member(alice).act(Operation.REMOVE, "bob")
     send(alice, "held")
-    asked = appended = 0
-    end = world.clock.now + 3600
-    while world.clock.now < end:
-        while alice.outgoing:
-            frame = alice.outgoing.popleft()
-            reply = world.relay.handle(alice.name, frame)
-            asked += isinstance(frame, GetGroupDevices)
-            appended += isinstance(frame, AppendEntry)
-            if isinstance(reply, GroupDevices):
-                reply = GroupDevices(0, RefusalCode.UNKNOWN_GROUP, 0, 0, ())
-            if isinstance(frame, AppendEntry):
-                refusal = None if says == "it has the entry" else RefusalCode.UNKNOWN_GROUP
-                reply = GroupLog(0, None, 0, refusal, (), None)
-            if reply is not None:
-                alice.take(alice.engine.reply(frame, reply))
-        world.clock.now = min(end, max(world.clock.now + 1, alice.wake_at or end))
-        alice.tick()
+
+    def never_has_it(frame: ClientFrame, reply: RelayFrame | None) -> RelayFrame | None:
+        if isinstance(frame, AppendEntry):
+            return GroupLog(0, None, 0, None if says == "it has the entry" else RefusalCode.UNKNOWN_GROUP, (), None)
+        if isinstance(reply, GroupDevices):
+            return GroupDevices(0, RefusalCode.UNKNOWN_GROUP, 0, 0, ())
+        return reply
+
+    asked, appended = hour_with(world, alice, never_has_it)
     assert 5 < asked < 30
     assert appended <= 8 * asked
     assert reasons(alice) == [Reason.RELAY_LOG_BEHIND.value]

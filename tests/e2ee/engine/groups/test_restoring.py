@@ -9,11 +9,11 @@ import pytest
 
 from e2ee.diagnostics import Reason
 from e2ee.events import GroupForked
-from e2ee.frames import AppendEntry, GetGroupDevices, GroupDevices
+from e2ee.frames import GroupDevices
 from e2ee.groups import GroupKind, Operation
 from tests.support.core_office import CoreOffice, restore
 from tests.support.group_talk import Member
-from tests.support.lost_logs import reasons, send, settle, texts
+from tests.support.lost_logs import hour_with, reasons, send, settle, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,20 +83,11 @@ def test_a_relay_that_always_says_it_is_behind_is_asked_at_longer_and_longer_int
 ) -> None:
     invited(alice, bob)
     send(alice, "held")
-    asked = appended = 0
-    end = world.clock.now + 3600
-    while world.clock.now < end:
-        while alice.outgoing:
-            frame = alice.outgoing.popleft()
-            reply = world.relay.handle(alice.name, frame)
-            asked += isinstance(frame, GetGroupDevices)
-            appended += isinstance(frame, AppendEntry)
-            if isinstance(reply, GroupDevices):
-                reply = replace(reply, log_number=0)
-            if reply is not None:
-                alice.take(alice.engine.reply(frame, reply))
-        world.clock.now = min(end, max(world.clock.now + 1, alice.wake_at or end))
-        alice.tick()
+    asked, appended = hour_with(
+        world,
+        alice,
+        lambda _frame, reply: replace(reply, log_number=0) if isinstance(reply, GroupDevices) else reply,
+    )
     assert asked < 30
     assert appended <= 2 * asked
     assert reasons(alice) == [Reason.RELAY_LOG_BEHIND.value]
