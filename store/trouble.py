@@ -53,6 +53,9 @@ _PARK: Final = Statement(
 )
 _BEYOND: Final = b"\xff" * 64  # behind whatever a name goes on with: a group's id, and a user's in UTF-8
 _FOR_KEY: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE waits_for = ? ORDER BY number")  # noqa: S608
+_NAMED: Final = Statement(
+    "pending", "SELECT user_id, device_id, envelope_id FROM pending WHERE waits_for = ? ORDER BY number"
+)
 _NAMES: Final = Statement(
     "pending", "SELECT DISTINCT waits_for FROM pending WHERE waits_for >= ? AND waits_for < ? ORDER BY waits_for"
 )
@@ -134,6 +137,10 @@ class Pending:
     def waiting_for(self, key: bytes) -> list[PendingMessage]:
         """The messages that wait for a sender key, in order of arrival."""
         return [PendingMessage(*row) for row in self._work.rows(_FOR_KEY, (key,))]
+
+    def named(self, key: bytes) -> list[tuple[str, int, bytes]]:
+        """Those messages, without reading them: user, device and envelope id of each."""
+        return [(row[0], row[1], row[2]) for row in self._work.rows(_NAMED, (key,))]
 
     def names(self, start: bytes) -> list[bytes]:
         """What messages wait for, of the names that begin with *start*."""

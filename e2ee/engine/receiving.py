@@ -33,7 +33,7 @@ from store import seen_envelope, seen_message
 from .contents import unpadded_content
 from .copies import take_copy, take_read_copy
 from .endings import Ending, add_seen, park, refuse
-from .groups.chains import arrived, log_name, strangers, take_key, take_key_request
+from .groups.chains import arrived, log_name, take_key, take_key_request
 from .groups.distribution import take_key_ack
 from .groups.log import take_delivered
 from .groups.opening import (
@@ -55,6 +55,7 @@ from .relay_loss import confirm_again
 from .retries import take_answers, take_gone, take_retry_request, tell_healed
 from .step import Step, address, conversation_with
 from .trial import Trial
+from .without_key import ask_for_the_message, ask_once, ask_those_who_have_left, delivered, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,11 +139,10 @@ def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
         content = open_group_message(step, delivery)
     except MessageKeyGone:
         return Ending.DUPLICATE
-    except (SentBeforeKey, GroupWaits) as cause:
-        if isinstance(cause, GroupWaits) and cause.name not in step.memory.groups.passed_over:
-            return park(step, delivery, cause.reason, cause.name)
-        _ask_for_the_message(step, delivery)
-        return Ending.PENDING
+    except SentBeforeKey:
+        return ask_once(step, delivery)
+    except GroupWaits as cause:
+        return wait(step, delivery, cause)
     except tuple(_REFUSED_IN_GROUPS) as cause:
         return refuse(step, delivery, _REFUSED_IN_GROUPS[type(cause)])
     add_seen(step, key)
@@ -190,39 +190,13 @@ def reopen_moved(step: Step) -> None:
         for name in (log_name(group_id), *arrived(step, group_id)):
             _reopen_waiting(step, name)
     step.moved_logs.clear()
-    for group_id in list(step.whole_logs):
-        for name in strangers(step, group_id):
-            _ask_for_messages(step, name, on_session=False)
-    step.whole_logs.clear()
+    ask_those_who_have_left(step)
 
 
 def _reopen(step: Step, message: PendingMessage) -> None:
-    delivery = _delivered(step.unit.pending.take_out(message))
+    delivery = delivered(step.unit.pending.take_out(message))
     if open_delivery(step, delivery) is Ending.DUPLICATE and delivery.kind is EnvelopeKind.SENDER_KEY:
-        _ask_for_the_message(step, delivery)
-
-
-def _delivered(message: PendingMessage) -> Delivery:
-    """What was parked, as it was delivered."""
-    parts = (message.user_id, message.device_id, message.envelope_id, EnvelopeKind(message.kind), message.ciphertext)
-    return Delivery(0, *parts, 0)
-
-
-def _ask_for_messages(step: Step, name: bytes, *, on_session: bool) -> None:
-    """Ask for what waits for a key that does not come."""
-    for message in step.unit.pending.waiting_for(name):
-        _ask_for_the_message(step, _delivered(step.unit.pending.take_out(message)), on_session=on_session)
-
-
-def _ask_for_the_message(step: Step, delivery: Delivery, *, on_session: bool = True) -> None:
-    """No key opens it: only the message itself can be asked for. *on_session*: the session with its sender works."""
-    device = (delivery.sender_user_id, delivery.sender_device_id)
-    if seen_envelope(*device, delivery.envelope_id) in step.seen:
-        return
-    note_parked(step, device)
-    if on_session:
-        step.memory.healing.opens.add(device)
-    park(step, delivery, Reason.BEFORE_KEY)
+        ask_for_the_message(step, delivery)
 
 
 # Opening.
@@ -320,6 +294,8 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
         _compare(step, delivery, content)
     except MalformedFrame:
         return refuse(step, delivery, Reason.CONTENT_MISMATCH)
+    except GroupWaits as cause:
+        return refuse(step, delivery, cause.reason)  # what it takes the place of waits on
     settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
     if key in step.seen or step.unit.seen.known([key]):
@@ -353,12 +329,16 @@ def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:
         _reopen_waiting(step, name)
     for name in taken.passed_over:
         step.memory.groups.pass_over(name)
-        _ask_for_messages(step, name, on_session=True)
+        for message in step.unit.pending.waiting_for(name):
+            ask_for_the_message(step, delivered(step.unit.pending.take_out(message)))
     return Ending.OPENED
 
 
 def _compare(step: Step, delivery: Delivery, content: Content) -> None:
-    """Raise MalformedFrame unless the content belongs to its envelope, and so to the session that opened it."""
+    """Raise MalformedFrame unless the content belongs to its envelope, and so to the session that opened it.
+
+    Raises GroupWaits for a message to a group that was sent again and is ahead of our log.
+    """
     if (content.sender_user_id, content.sender_device_id) != (delivery.sender_user_id, delivery.sender_device_id):
         raise MalformedFrame("the content names another sender than the envelope")
     if content.destination.group_id is not None:

@@ -15,7 +15,7 @@ from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
 
 from .lane import group_lane
-from .old_chains import chains_ended, older_ended
+from .old_chains import KEPT_CONNECTED_S, chains_ended, older_ended
 from .state import membership
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ __all__ = [
     "logs_awaited",
     "member_name",
     "names_of_group",
-    "stranger_since",
     "strangers",
     "take_key",
     "take_key_request",
@@ -89,9 +88,9 @@ def arrived(step: Step, group_id: bytes) -> list[bytes]:
 
 
 def strangers(step: Step, group_id: bytes) -> list[bytes]:
-    """What messages wait for of senders whom we know, and who are no members by the whole log.
+    """What messages wait for of senders whom we know, and who are no members by our log.
 
-    They have left, and answer for no chain any more; for a message they do.
+    If that is whole they have left, and answer for no chain any more; for a message they do.
     """
     group = membership(step, group_id)
     if group is None:
@@ -102,15 +101,6 @@ def strangers(step: Step, group_id: bytes) -> list[bytes]:
         for name, user_id in waiting
         if identity_of(step, user_id) is not None and not _may_ask(step, group, user_id)
     ]
-
-
-def stranger_since(step: Step, group_id: bytes, since: float) -> bool:
-    """Whether a message of such a sender has come since then, in seconds since 1970."""
-    return any(
-        message.parked_at > since
-        for name in strangers(step, group_id)
-        for message in step.unit.pending.waiting_for(name)
-    )
 
 
 def _member_of(name: bytes) -> str:
@@ -251,10 +241,14 @@ def _group_of_member(step: Step, group_id: bytes, user_id: str) -> Membership | 
 def _has_left_lately(step: Step, group_id: bytes, user_id: str) -> bool:
     """Whether an entry took the user's seat, and what was sent before it may still come: the chain as the messages.
 
-    What opens on it was sent while the user was a member, or is refused.
+    What opens on it names an entry by which the user was a member, or is refused. When it was made nobody can say, so
+    this lasts no longer than chains are kept that were there before.
     """
     left = step.memory.groups.left_lately.get((group_id, user_id))
-    return left is not None and left == identity_of(step, user_id)
+    if left is None:
+        return False
+    identity_key, since = left
+    return 0 <= step.now - since < KEPT_CONNECTED_S and identity_key == identity_of(step, user_id)
 
 
 def take_key_request(step: Step, content: Content) -> None:

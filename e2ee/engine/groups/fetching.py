@@ -9,7 +9,6 @@ from e2ee.frames import GetGroupLog
 from e2ee.groups import take_entry
 from e2ee.limits import GROUP_LOG_MAX
 
-from .chains import stranger_since
 from .endings import group_failed, is_operated, name_failed
 from .events import tell_whole_log
 from .forgetting import forget_group
@@ -49,7 +48,7 @@ def pump_fetches(step: Step) -> None:
     room = FETCHES_OPEN_MAX - sum(fetch.in_flight for fetch in everything)
     for group_id, fetch in groups.logs.items():
         if room > 0 and _due(step, fetch):
-            fetch.in_flight, fetch.asked_at = True, step.now
+            fetch.in_flight, fetch.again = True, False
             room -= 1
             step.requests.append(GetGroupLog(0, 0, group_id, None, _start(step, group_id, fetch)))
     for name, fetch in groups.names.items():
@@ -114,11 +113,11 @@ def _take_page(step: Step, group_id: bytes, fetch: LogFetch, start: int, reply: 
         reason = f"the log that the relay tells is not good: {taken.value}"
         _give_up(step, group_id, GroupRefused(RefusalCode.NOT_AUTHENTIC, reason))
     elif group.membership.number >= min(reply.head, GROUP_LOG_MAX - 1):
-        if stranger_since(step, group_id, fetch.asked_at):
-            fetch.go_on()  # what made it a member may be behind that end
-            return
-        del step.memory.groups.logs[group_id]
-        step.whole_logs[group_id] = None
+        if fetch.again:
+            fetch.wait(step.now)
+        else:
+            del step.memory.groups.logs[group_id]
+            step.whole_logs[group_id] = None
         _caught_up(group)
         if group.fetching:
             _completed(step, group)

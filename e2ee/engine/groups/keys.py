@@ -75,7 +75,7 @@ def membership_changed(step: Step, before: Membership | None, after: Membership,
     own_key = step.account.identity.public_key
     if before is not None and before.is_member(step.user_id, own_key):
         for name, identity_key in gone:
-            step.memory.groups.leaves(entry.group_id, name, identity_key)
+            step.memory.groups.leaves(entry.group_id, name, identity_key, step.now)
     if after.deleted or not after.is_member(step.user_id, own_key):
         drop_key(step, entry.group_id)
         return

@@ -14,11 +14,13 @@ from e2ee.engine.identities import judge_identity
 from e2ee.engine.numbers import note_number
 from e2ee.errors import MalformedFrame
 from e2ee.events import GroupMessage, UnknownContent
+from e2ee.frames import EnvelopeKind
 from e2ee.ids import MessageId, UserId
 from e2ee.limits import GROUP_ID_SIZE
 from e2ee.trust import Direction, Verdict
 from ratchet import MessageKeyGone, UnknownSenderKey
 from ratchet.messages import SenderKeyMessage
+from store import seen_message
 
 from .chains import ask_for, identity_of, key_name, log_name, member_name
 from .lane import group_lane
@@ -106,6 +108,7 @@ def _of_a_stranger(step: Step, group_id: bytes, sender: str) -> GroupWaits:
     The chain may have come already, and was not taken: it is asked for when an entry makes the sender a member.
     """
     want_log(step, group_id)
+    step.memory.groups.look_again(group_id)
     return GroupWaits(Reason.NO_SENDER_KEY, member_name(group_id, sender))
 
 
@@ -166,17 +169,34 @@ def _compare_log(step: Step, content: Content, group_id: bytes, identity_key: by
 
 
 def compare_resent(step: Step, content: Content) -> None:
-    """Judge a message to a group that its sender sent again, pairwise. Raises MalformedFrame."""
+    """Judge a message to a group that its sender sent again, pairwise. Raises MalformedFrame, GroupWaits.
+
+    It must stand for an envelope that has come to all of the group and did not open here: else a member could tell
+    each of the others something else, and who has left could go on.
+    """
     group_id = content.destination.group_id
     identity_key = identity_of(step, content.sender_user_id)
-    if group_id is None or identity_key is None or not content.answers:
+    if group_id is None or identity_key is None or not _is_waited_for(step, content, group_id):
         raise MalformedFrame("a message to a group comes by itself only if it was asked for")
     if content.kind not in (ContentKind.TEXT, ContentKind.DATA) or membership(step, group_id) is None:
         raise MalformedFrame("no message of a group that is known here")
     try:
         _compare_log(step, content, group_id, identity_key)
-    except GroupWaits as cause:
-        raise MalformedFrame(str(cause)) from cause
+    except GroupWaits:
+        step.memory.groups.came_ahead(content.answers)
+        raise
+
+
+def _is_waited_for(step: Step, content: Content, group_id: bytes) -> bool:
+    """Whether a message of the group waits that *content* takes the place of; or the message has come already."""
+    rows = step.unit.pending.from_device(content.sender_user_id, content.sender_device_id)
+    group_mail = {
+        one.envelope_id
+        for one in rows
+        if one.kind == EnvelopeKind.SENDER_KEY and one.ciphertext[:GROUP_ID_SIZE] == group_id
+    }
+    key = seen_message(content.sender_user_id, content.message_id)
+    return not group_mail.isdisjoint(content.answers) or key in step.seen or bool(step.unit.seen.known([key]))
 
 
 def take_group_message(step: Step, content: Content) -> None:

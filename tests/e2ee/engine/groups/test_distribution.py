@@ -10,7 +10,7 @@ from e2ee.content import ContentKind, decode_content
 from e2ee.diagnostics import Reason
 from e2ee.engine.groups.keys import current_key
 from e2ee.engine.groups.standing import group_keys
-from e2ee.events import DeliveryState, GroupMessage, MessageHealed, MessageState
+from e2ee.events import DeliveryState, GroupMessage, MessageHealed, MessageLost, MessageState
 from e2ee.frames import Deliver, EnvelopeKind
 from e2ee.groups import KeyState
 from tests.support.engines import World
@@ -188,6 +188,27 @@ def test_a_message_that_comes_after_a_key_that_begins_later_is_sent_again_pairwi
         assert texts(bob) == ["second", "early"]
     assert bob.engine.report().waiting_to_be_opened == 0
     assert len(bob.of(MessageHealed)) == 2
+
+
+def test_a_message_from_before_a_newcomer_s_key_is_asked_for_once_under_however_many_ids_it_comes(
+    world: World, team: Team, alice: Device
+) -> None:
+    team.send(alice, "before")
+    world.settle()
+    before = next(
+        one for who, _, one in world.relay.overheard if who == alice.name and one.kind is EnvelopeKind.SENDER_KEY
+    )
+    dave = world.device("dave")
+    team.join(dave)
+    team.send(alice, "after")
+    world.settle()
+    for number in range(20):
+        body = team.group_id + before.body
+        world.relay.put(alice.name, dave.name, bytes([number]) * 16, EnvelopeKind.SENDER_KEY, body)
+        world.settle()
+        world.clock.now += 60
+    assert texts(dave) == ["after"]
+    assert [(one.why, one.count) for one in dave.of(MessageLost)] == [(Reason.NOT_KNOWN, 1)]
 
 
 def test_a_control_message_with_a_key_is_told_to_nobody(world: World, team: Team, alice: Device, bob: Device) -> None:

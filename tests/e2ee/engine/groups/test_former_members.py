@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from e2ee.content import ContentKind
 from e2ee.diagnostics import Reason
+from e2ee.engine.alone import send_control
 from e2ee.engine.groups.keys import own_key, rotate
 from e2ee.engine.groups.old_chains import COUNT_INTERVAL_S, KEPT_CONNECTED_S
 from e2ee.events import MessageLost
-from e2ee.frames import Deliver, Delivery, EnvelopeKind
+from e2ee.frames import Deliver, Delivery, Drained, EnvelopeKind
+from e2ee.group_content import SenderKeyBody, encode_body
 from ratchet import OwnSenderKey
 from tests.support.group_world import Team, texts
+from tests.support.rolling_back import talk
 
 if TYPE_CHECKING:
+    from e2ee.engine.step import Step
+    from e2ee.frames import RelayFrame
     from tests.support.engines import Device, World
+    from tests.support.post_office import DeviceName
 
 
 def test_a_message_of_a_group_that_we_hear_of_when_we_are_out_of_it_is_lost_and_asks_for_no_log_without_end(
@@ -100,6 +107,40 @@ def test_a_key_of_who_has_left_is_not_taken_once_the_mailbox_is_drained(
     bob.push(Deliver(tuple(one._replace(number=number + 1 + at) for at, one in enumerate(farewell))))
     world.settle()
     assert bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1)) == []
+
+
+def give_a_new_chain(giver: Device, to: Device, team: Team) -> None:
+    """Let a device, member or not, give another one a chain that it has just made."""
+    body = encode_body(SenderKeyBody(team.group_id, OwnSenderKey.create(uuid.uuid4()).distribution_message()))
+
+    def work(step: Step) -> None:
+        session = step.sessions.get(*to.name)
+        assert session is not None
+        send_control(step, to.name, session, ContentKind.SENDER_KEY, body)
+
+    giver.do(work)
+
+
+def test_a_chain_of_who_has_left_is_taken_for_ten_minutes_however_long_the_relay_says_that_there_is_more(
+    world: World, team: Team, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push = world.relay.push
+
+    def never_drained(name: DeviceName) -> RelayFrame | None:
+        frame = push(name)
+        return None if name == bob.name and isinstance(frame, Drained) else frame
+
+    talk(world, (carol, bob), (bob, carol))
+    monkeypatch.setattr(world.relay, "push", never_drained)
+    bob.lose_connection()
+    bob.connect()
+    team.leave(carol)
+    world.settle()
+    for seconds in (KEPT_CONNECTED_S - 1, 1):
+        world.clock.now += seconds
+        give_a_new_chain(carol, bob, team)
+        world.settle()
+        assert len(bob.do(lambda step: step.unit.sender_keys.distributions_of(team.group_id, "carol", 1))) == 1
 
 
 @pytest.mark.parametrize("entry_first", [True, False])

@@ -112,6 +112,70 @@ def test_what_somebody_sends_who_joins_and_leaves_unnoticed_is_asked_for_and_arr
     assert bob.engine.report().waiting_to_be_opened == 0
 
 
+def test_what_waits_for_a_member_arrives_also_if_the_relay_first_tells_a_log_that_ends_before_it(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    stored = world.relay.groups.stored[pair.group_id]
+    before = list(stored.log), stored.state
+    unnoticed(world, pair, bob, carol, "of the newcomer")
+    whole = list(stored.log), stored.state
+    stored.log, stored.state = before
+    bob.connect()
+    settle(world)
+    assert texts(bob) == []
+    stored.log, stored.state = whole
+    pair.send(carol, "another")
+    for _ in range(48):
+        world.settle()
+        world.clock.now += 3600
+    assert sorted(map(str, texts(bob))) == ["another", "of the newcomer"]
+    assert bob.of(MessageLost) == []
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
+def test_a_clock_that_is_set_back_makes_no_questions_without_a_pause(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    body = pair.group_id + OwnSenderKey.create(uuid.UUID(int=1)).encrypt(b"invented")
+    world.relay.put(carol.name, bob.name, bytes(16), EnvelopeKind.SENDER_KEY, body)
+    bob.take_push()
+    world.clock.now -= 3600
+    assert logs_asked_for(bob) == 1
+
+
+def test_a_message_that_comes_while_the_log_is_asked_for_has_it_asked_for_once_more(
+    world: World, pair: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    body = pair.group_id + OwnSenderKey.create(uuid.UUID(int=1)).encrypt(b"invented")
+    for number in range(2):
+        world.relay.put(carol.name, bob.name, bytes([number]) * 16, EnvelopeKind.SENDER_KEY, body)
+        bob.take_push()
+        bob.tick()
+    assert logs_asked_for(bob) == 1
+    world.clock.now += 1
+    assert logs_asked_for(bob) == 1
+    world.clock.now += 60
+    assert logs_asked_for(bob) == 0
+
+
+def logs_asked_for(device: Device) -> int:
+    """Let a device do all that it does without any time passing; return how often it asks for a log."""
+    asked = 0
+    for _ in range(1_000):
+        if device.outgoing:
+            asked += isinstance(device.outgoing[0], GetGroupLog)
+            device.relay_takes_one()
+        elif device.incoming:
+            device.take_reply()
+        elif device.wake_at is not None and device.wake_at <= device.world.clock.now:
+            device.tick()
+        else:
+            break
+    return asked
+
+
 def leave_unmet(world: World, pair: Team, bob: Device, carol: Device) -> None:
     """Let Carol, whom Bob has never met, join, write and leave; the relay loses all but the message itself."""
     bob.lose_connection()
