@@ -110,7 +110,7 @@ class Policies:
     def __post_init__(self) -> None:
         for policy in (self.sending, self.receiving):
             if not isinstance(policy, IdentityPolicy) and not callable(policy):
-                raise InvalidArgument("a policy is an IdentityPolicy or a function")
+                raise InvalidArgument("a policy is a member of IdentityPolicy, or a function")
 
     @classmethod
     def of(cls, policy: Policy | Policies) -> Policies:

@@ -149,7 +149,7 @@ class AccountCalls:
 
         The relay's policy must be to replace identities, else it is Refused (IDENTITY_TAKEN). Our other devices and
         our mail at the relay are removed, all sessions end, group memberships have to be renewed. Peers see a changed
-        identity: under `trust_on_first_use` their messages are held until they decide. Verify anew.
+        identity: under `TRUST_ON_FIRST_USE` their messages are held until they decide. Verify anew.
         """
         shell, engine = self._opened()
         await shell.request(lambda _: engine.ask_for_identity(), timeout)

@@ -76,10 +76,15 @@ def trust(
     peer: Annotated[str, typer.Argument(metavar="USER", help="Whose new identity key to accept.")],
 ) -> None:
     """Go on with the identity key that somebody shows now; what was held is released."""
-    run(_trust(account, peer))
-    OUT.print(f"the new identity key of {peer} is trusted; compare safety numbers", markup=False)
+    if run(_trust(account, peer)):
+        OUT.print(f"the new identity key of {peer} is trusted; compare safety numbers", markup=False)
+    else:
+        OUT.print(f"{peer} shows no other identity key: the one on record stays, and is trusted", markup=False)
 
 
-async def _trust(account: Account, peer: str) -> None:
+async def _trust(account: Account, peer: str) -> bool:
+    """Trust the key that waits; tell whether it is another one than that on record."""
     async with account.client() as client:
+        before = [one.identity_key for one in await client.identities(peer) if one.on_record]
         await client.trust(peer)
+        return before != [one.identity_key for one in await client.identities(peer) if one.on_record]

@@ -82,7 +82,12 @@ async def _state(client: Client, message_id: str, wanted: DeliveryState) -> Mess
         if not isinstance(event, MessageState) or event.message_id != message_id:
             continue
         await client.acknowledge(event)
-        if event.state in _FINAL or (event.state is DeliveryState.HELD and event.reason):
+        if event.state is DeliveryState.HELD and event.reason:
+            raise fail(
+                f"kept in the store as {message_id}, not sent yet ({event.reason}): it goes when that is over, "
+                "at your next listen, send or chat; do not send it again"
+            )
+        if event.state in _FINAL:
             raise fail(f"the message is {event.state.name.lower()}: {event.reason or 'nobody confirmed it'}")
         if event.state >= wanted:
             return event

@@ -26,7 +26,7 @@ from .connection import (
 from .conversations import Conversations
 from .core import RelayCore
 from .hooks import RelayHooks
-from .limits import RelayOptions
+from .limits import IdentityChange, RelayOptions
 from .monitoring import Answer, Monitor, is_loopback
 from .sockets import Gate
 from .wakeups import WakeUps
@@ -96,6 +96,10 @@ class Relay:
         loopback = is_loopback(host)
         if not loopback and self._options.open_registration is None and self._hooks.authorize is None:
             raise InvalidArgument("say who may register on this address: hooks.authorize or options.open_registration")
+        if not loopback and self._options.identity_change is IdentityChange.REPLACE and self._hooks.authorize is None:
+            raise InvalidArgument(
+                "without hooks.authorize, REPLACE lets anybody take anybody's name: say who may come in"
+            )
         if not loopback and not self._options.names:
             raise InvalidArgument("say by which names clients dial this relay: options.names")
 

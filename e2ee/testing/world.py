@@ -24,6 +24,7 @@ __all__ = ["World"]
 _MEMORY: Final = "sqlite://"
 _FEW_PREKEYS: Final = ClientOptions(one_time_prekeys=3)  # made in 2 ms, as many as a test needs
 _CONNECT_S: Final = 10.0
+_NOT_ENTERED: Final = "the world is not entered: use it inside its `async with`"
 _RECONNECT_S: Final = 0.0  # of the pauses between connections, as a share of what they would be
 
 
@@ -43,18 +44,23 @@ class World:
     def relay(self) -> Relay:
         """The relay."""
         if self._relay is None:
-            raise InvalidArgument("the world is not entered: use it inside its `async with`")
+            raise InvalidArgument(_NOT_ENTERED)
         return self._relay
 
     @property
     def alice(self) -> Client:
         """Alice's client."""
-        return self._clients["alice", 1]
+        return self._client("alice")
 
     @property
     def bob(self) -> Client:
         """Bob's client."""
-        return self._clients["bob", 1]
+        return self._client("bob")
+
+    def _client(self, user: str) -> Client:
+        if self._relay is None:
+            raise InvalidArgument(_NOT_ENTERED)
+        return self._clients[user, 1]
 
     async def __aenter__(self) -> Self:
         self._relay = await self._stack.enter_async_context(

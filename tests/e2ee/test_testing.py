@@ -26,6 +26,13 @@ async def message(client: Client) -> DirectMessage:
     raise AssertionError("the events ended")
 
 
+def test_a_world_that_is_not_entered_says_so() -> None:
+    world = World()
+    for name in ("alice", "bob", "relay"):
+        with pytest.raises(InvalidArgument, match="async with"):
+            getattr(world, name)
+
+
 async def test_two_clients_are_connected_and_talk() -> None:
     async with asyncio.timeout(LIMIT_S), World() as world:
         await world.alice.send("bob", "hello")
@@ -95,11 +102,6 @@ async def test_a_client_with_a_file_can_be_restarted(tmp_path: Path) -> None:
         await world.alice.send("carol", "while you were away")
         again = await world.client("carol", store=store)
         assert (await message(again)).text == "while you were away"
-
-
-def test_a_world_that_is_not_entered_says_so() -> None:
-    with pytest.raises(InvalidArgument, match="async with"):
-        _ = World().relay
 
 
 def test_the_plugin_gives_a_world_to_an_application_s_tests(pytester: pytest.Pytester) -> None:

@@ -104,6 +104,20 @@ def test_a_message_goes_out_and_comes_in_once(terminal: Terminal) -> None:
     assert "bytes: " in terminal.done("listen", "--count", "1", user="alice")
 
 
+def test_a_message_that_is_held_is_not_to_be_sent_again_and_a_key_that_did_not_change_is_not_called_new(
+    terminal: Terminal,
+) -> None:
+    line = terminal.failed("send", "alice", "once", user="bob")
+    assert "kept in the store" in line
+    assert "do not send it again" in line
+    terminal.register("alice")
+    terminal.done("listen", "--timeout", "1", user="bob")
+    heard = terminal.done("listen", "--json", "--count", "1", user="alice")
+    events = [json.loads(one) for one in heard.splitlines()]
+    assert [one["text"] for one in events if one["event"] == "DirectMessage"] == ["once"]
+    assert "no other identity key" in terminal.done("trust", "bob", user="alice")
+
+
 def test_two_people_verify_each_other_by_what_they_read_out(terminal: Terminal) -> None:
     terminal.register("alice")
     terminal.done("send", "alice", "hi", user="bob")

@@ -32,7 +32,8 @@ from e2ee.frames import (
 )
 from e2ee.limits import FRAME_SIZE_MAX, LOGIN_SIZE_MAX
 from e2ee.relay import conversations
-from e2ee.relay.limits import RelayOptions
+from e2ee.relay.hooks import RelayHooks
+from e2ee.relay.limits import IdentityChange, RelayOptions
 from e2ee.relay.monitoring import Monitor
 from e2ee.relay.server import Relay
 from e2ee.relay.statistics import Statistics
@@ -252,6 +253,15 @@ async def test_an_address_that_others_can_reach_wants_to_know_who_may_register_a
         Relay("0.0.0.0", store=MEMORY)  # noqa: S104 - what is refused
     with pytest.raises(InvalidArgument, match="by which names"):
         Relay("0.0.0.0", store=MEMORY, options=RelayOptions(open_registration=True))  # noqa: S104
+
+
+async def test_a_relay_that_gives_names_to_new_keys_wants_to_know_who_owns_them() -> None:
+    options = RelayOptions(
+        names=("relay.example.org:443",), open_registration=True, identity_change=IdentityChange.REPLACE
+    )
+    with pytest.raises(InvalidArgument, match="anybody's name"):
+        Relay("0.0.0.0", store=MEMORY, options=options)  # noqa: S104 - what is refused
+    Relay("0.0.0.0", store=MEMORY, options=options, hooks=RelayHooks(authorize=lambda _user, _token: False))  # noqa: S104
 
 
 async def test_logs_at_info_level_name_nobody(caplog: pytest.LogCaptureFixture) -> None:
