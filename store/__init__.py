@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from .send_log import LoggedMessage
     from .sender_keys import Distribution, LoadedOwnSenderKey, LoadedPeerSenderKey
     from .sessions import LoadedSession
-    from .trouble import PendingMessage, Quarantined
+    from .trouble import ASKED_FOR, PendingMessage, Quarantined
     from .unit import Unit
     from .vault import INTERACTIVE, TESTING, KeyProvider, PassphraseProfile
     from .work import Counters
 
 __all__ = [
+    "ASKED_FOR",
     "INTERACTIVE",
     "TESTING",
     "ClientStore",
@@ -138,7 +139,7 @@ _EXPORTS: Final[dict[str, tuple[str, ...]]] = {
     "send_log": ("LoggedMessage",),
     "sender_keys": ("Distribution", "LoadedOwnSenderKey", "LoadedPeerSenderKey"),
     "sessions": ("LoadedSession",),
-    "trouble": ("PendingMessage", "Quarantined"),
+    "trouble": ("ASKED_FOR", "PendingMessage", "Quarantined"),
     "unit": ("Unit",),
     "vault": ("INTERACTIVE", "KeyProvider", "PassphraseProfile", "TESTING"),
     "work": ("Counters",),

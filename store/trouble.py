@@ -24,10 +24,16 @@ if TYPE_CHECKING:
 
     from .work import Work
 
-__all__ = ["DeliveryAttempts", "Pending", "PendingMessage", "Quarantine", "Quarantined"]
+__all__ = ["ASKED_FOR", "DeliveryAttempts", "Pending", "PendingMessage", "Quarantine", "Quarantined"]
 
 PENDING: Final = TalliedTable("pending", "parked_at", PENDING_MAX, PENDING_SIZE_MAX, item_size_max=CIPHERTEXT_SIZE_MAX)
 QUARANTINE: Final = TalliedTable("quarantine", "quarantined_at", QUARANTINE_MAX, age_s=QUARANTINE_AGE_S)
+
+
+ASKED_FOR: Final = b"asked:"
+"""Names that begin so stand for what is waited for while the message itself is asked for too."""
+_ASKED_FOR_END: Final = b"asked;"  # behind all of them
+_IS_ASKED_FOR: Final = "(waits_for IS NULL OR (waits_for >= ? AND waits_for < ?))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class PendingMessage:
     parked_at: float  # seconds since 1970
     requests: int  # how often it was asked for
 
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether its sender is asked for it; else it waits for what the engine names, and that is asked for."""
+        return self.waits_for is None or self.waits_for.startswith(ASKED_FOR)
+
 
 _COLUMNS: Final = "number, user_id, device_id, envelope_id, kind, ciphertext, reason, waits_for, parked_at, requests"
 _PARK: Final = Statement(
@@ -53,9 +64,11 @@ _PARK: Final = Statement(
 )
 _BEYOND: Final = b"\xff" * 64  # behind whatever a name goes on with: a group's id, and a user's in UTF-8
 _FOR_KEY: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE waits_for = ? ORDER BY number")  # noqa: S608
-_NAMED: Final = Statement(
-    "pending", "SELECT user_id, device_id, envelope_id FROM pending WHERE waits_for = ? ORDER BY number"
+_SENDERS: Final = Statement(
+    "pending", "SELECT user_id, device_id FROM pending WHERE waits_for = ? GROUP BY user_id, device_id"
 )
+_RENAME: Final = Statement("pending", "UPDATE pending SET waits_for = ?, requests = 0 WHERE waits_for = ?")
+_WAIT_FOR: Final = Statement("pending", "UPDATE pending SET waits_for = ?, reason = ?, requests = 0 WHERE number = ?")
 _NAMES: Final = Statement(
     "pending", "SELECT DISTINCT waits_for FROM pending WHERE waits_for >= ? AND waits_for < ? ORDER BY waits_for"
 )
@@ -73,13 +86,13 @@ _OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked
 _ASKED: Final = Statement("pending", "UPDATE pending SET requests = requests + 1 WHERE number = ?")
 _NOT_ASKED: Final = Statement(
     "pending",
-    "UPDATE pending SET requests = requests - 1 "
-    "WHERE user_id = ? AND device_id = ? AND waits_for IS NULL AND requests > 0",
+    "UPDATE pending SET requests = requests - 1 "  # noqa: S608
+    f"WHERE user_id = ? AND device_id = ? AND {_IS_ASKED_FOR} AND requests > 0",
 )
 _DEVICES: Final = Statement(
     "pending",
-    "SELECT user_id, device_id, MIN(requests) FROM pending WHERE waits_for IS NULL GROUP BY user_id, device_id "
-    "ORDER BY MIN(number)",
+    f"SELECT user_id, device_id, MIN(requests) FROM pending WHERE {_IS_ASKED_FOR} "  # noqa: S608
+    "GROUP BY user_id, device_id ORDER BY MIN(number)",
 )
 _TAKE_OUT: Final = Statement("pending", "DELETE FROM pending WHERE number = ? RETURNING size")
 
@@ -138,9 +151,15 @@ class Pending:
         """The messages that wait for a sender key, in order of arrival."""
         return [PendingMessage(*row) for row in self._work.rows(_FOR_KEY, (key,))]
 
-    def named(self, key: bytes) -> list[tuple[str, int, bytes]]:
-        """Those messages, without reading them: user, device and envelope id of each."""
-        return [(row[0], row[1], row[2]) for row in self._work.rows(_NAMED, (key,))]
+    def rename(self, key: bytes, to: bytes) -> list[tuple[str, int]]:
+        """Let what waits for one name wait for another, as if never asked for; return whose devices' it is."""
+        senders = [(row[0], row[1]) for row in self._work.rows(_SENDERS, (key,))]
+        self._work.change(_RENAME, (to, key))
+        return senders
+
+    def wait_for(self, message: PendingMessage, key: bytes, reason: str) -> None:
+        """Let a message wait for something else, as if never asked for."""
+        self._work.change(_WAIT_FOR, (key, reason, message.number))
 
     def names(self, start: bytes) -> list[bytes]:
         """What messages wait for, of the names that begin with *start*."""
@@ -152,7 +171,7 @@ class Pending:
 
     def devices(self) -> list[tuple[str, int, int]]:
         """The devices whose messages wait for no key: user, device, how often the one least asked for was asked for."""
-        return [(row[0], row[1], row[2]) for row in self._work.rows(_DEVICES)]
+        return [(row[0], row[1], row[2]) for row in self._work.rows(_DEVICES, (ASKED_FOR, _ASKED_FOR_END))]
 
     def asked(self, messages: Iterable[PendingMessage]) -> None:
         """Count that messages were asked for, in the transaction that makes the request."""
@@ -161,7 +180,7 @@ class Pending:
 
     def not_asked(self, user_id: str, device_id: int) -> int:
         """The last request to a device has reached nobody: count it no more; return how many messages it is of."""
-        return self._work.change(_NOT_ASKED, (user_id, device_id))
+        return self._work.change(_NOT_ASKED, (user_id, device_id, ASKED_FOR, _ASKED_FOR_END))
 
     def take_out(self, message: PendingMessage) -> PendingMessage:
         """Delete a message that has opened or is lost; return it."""

@@ -143,8 +143,9 @@ def _see_to(step: Step, device: DeviceName) -> None:
 def _asked_for(step: Step, device: DeviceName) -> list[PendingMessage]:
     """What a retry request to *device* names, in order of arrival. What waits for a sender key is no fault of ours."""
     rows = step.unit.pending.from_device(*device)
-    mine = [row for row in rows if row.waits_for is None or step.memory.groups.asks_for(row.envelope_id)]
-    return [row for row in mine if row.reason not in _NOT_HEALED and row.requests < REQUESTS_MAX][:RETRY_ENVELOPES_MAX]
+    return [row for row in rows if row.is_asked_for and row.reason not in _NOT_HEALED and row.requests < REQUESTS_MAX][
+        :RETRY_ENVELOPES_MAX
+    ]
 
 
 # Bundles.

@@ -39,6 +39,7 @@ from .groups.log import take_delivered
 from .groups.opening import (
     GroupWaits,
     NotOurGroup,
+    NotWaitedFor,
     SentBeforeKey,
     compare_resent,
     open_group_message,
@@ -52,7 +53,7 @@ from .own_devices import take_new_device
 from .peers import learn_device
 from .receipts import due
 from .relay_loss import confirm_again
-from .retries import take_answers, take_gone, take_retry_request, tell_healed
+from .retries import give_up_answers, take_answers, take_gone, take_retry_request, tell_healed
 from .step import Step, address, conversation_with
 from .trial import Trial
 from .without_key import ask_for_the_message, ask_once, ask_those_who_have_left, delivered, wait
@@ -289,13 +290,9 @@ def _accept(step: Step, delivery: Delivery, ciphertext: Ciphertext) -> bytes:
 
 def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
     """Take an authentic message. Its ratchet has moved on and its envelope is remembered, whatever is in it."""
-    try:
-        content = decode_content(plaintext)
-        _compare(step, delivery, content)
-    except MalformedFrame:
-        return refuse(step, delivery, Reason.CONTENT_MISMATCH)
-    except GroupWaits as cause:
-        return refuse(step, delivery, cause.reason)  # what it takes the place of waits on
+    content = _content_of(step, delivery, plaintext)
+    if content is None:
+        return Ending.REFUSED
     settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
     if key in step.seen or step.unit.seen.known([key]):
@@ -318,6 +315,26 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
     else:
         step.tell(UnknownContent(UserId(content.sender_user_id), content.sender_device_id, content.kind))
     return Ending.OPENED
+
+
+def _content_of(step: Step, delivery: Delivery, plaintext: bytes) -> Content | None:
+    """What was inside, if it belongs to its envelope; else None, and it is told why."""
+    try:
+        content = decode_content(plaintext)
+    except MalformedFrame:
+        refuse(step, delivery, Reason.CONTENT_MISMATCH)
+        return None
+    try:
+        _compare(step, delivery, content)
+    except GroupWaits as cause:
+        refuse(step, delivery, cause.reason)  # what it takes the place of waits on
+        return None
+    except MalformedFrame as cause:
+        if isinstance(cause, NotWaitedFor):
+            give_up_answers(step, content)
+        refuse(step, delivery, Reason.CONTENT_MISMATCH)
+        return None
+    return content
 
 
 def _take_key(step: Step, delivery: Delivery, content: Content) -> Ending:

@@ -28,6 +28,7 @@ from e2ee.recovery import RESEND_SIZE_MAX, ResendVerdict, judge_resend
 from e2ee.trust import TRUSTED
 
 from .alone import send_alone, send_control
+from .groups.opening import group_mail_of
 from .groups.resending import resend_group
 from .losses import lose, settle
 from .receipts import due_again
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .memory import DeviceName
     from .step import Step
 
-__all__ = ["take_answers", "take_gone", "take_retry_request", "tell_healed"]
+__all__ = ["give_up_answers", "take_answers", "take_gone", "take_retry_request", "tell_healed"]
 
 _REFUSALS: Final = {
     ResendVerdict.NOT_A_RECIPIENT: GoneReason.NOT_KNOWN,
@@ -188,6 +189,17 @@ def take_answers(step: Step, content: Content) -> list[PendingMessage]:
     for row in settled:
         settle(step, row)
     return settled
+
+
+def give_up_answers(step: Step, content: Content) -> None:
+    """A message to a group is not taken, since none of it waits that it answers: what it names does not come otherwise.
+
+    That is an earlier sending of it that did not open either. If there is mail of the group that waits, it may be
+    this message's, and is asked for on; else, after a store was put back for instance, the message is lost.
+    """
+    settled = take_answers(step, content)
+    if settled and not group_mail_of(step, content):
+        lose(step, settled, Reason.CONTENT_MISMATCH)
 
 
 def tell_healed(step: Step, content: Content, settled: list[PendingMessage]) -> None:

@@ -186,6 +186,7 @@ class Step:
         self.events: list[LiveEvent] = []
         self.durable = 0
         self.seen: set[bytes] = set()  # keys added in this step, or found known
+        self.copies: set[bytes] = set()  # ids of envelopes with a body that was asked for under another
         self.blocked: frozenset[str] | None = None  # None: not loaded
         self.tally = Diagnostics()  # what this step adds to the engine's
         self.proven: set[DeviceName] = set()  # whose heal has proved good

@@ -30,7 +30,7 @@ def delivered(message: PendingMessage) -> Delivery:
 def ask_for_the_message(step: Step, delivery: Delivery, *, on_session: bool = True) -> None:
     """No key opens it: only the message itself can be asked for. *on_session*: a message of its sender's has opened."""
     device = (delivery.sender_user_id, delivery.sender_device_id)
-    if seen_envelope(*device, delivery.envelope_id) in step.seen:
+    if seen_envelope(*device, delivery.envelope_id) in step.seen or delivery.envelope_id in step.copies:
         return
     note_parked(step, device)
     if on_session:
@@ -47,11 +47,17 @@ def wait(step: Step, delivery: Delivery, cause: GroupWaits) -> Ending:
 
 
 def ask_once(step: Step, delivery: Delivery) -> Ending:
-    """Ask for a message that is its sender's; again under another envelope's id, it is a duplicate."""
-    key = seen_envelope(delivery.sender_user_id, delivery.sender_device_id, delivery.body)  # longer than any id
-    if key in step.seen or step.unit.seen.known([key]):
+    """Ask for a message that is its sender's; a copy of it under another envelope's id is a duplicate."""
+    sender = (delivery.sender_user_id, delivery.sender_device_id)
+    body = seen_envelope(*sender, delivery.body)  # longer than any id
+    both = seen_envelope(*sender, delivery.envelope_id + delivery.body)
+    known = step.seen | step.unit.seen.known([body, both])
+    if body in known and both not in known:
+        step.copies.add(delivery.envelope_id)
         return Ending.DUPLICATE
-    add_seen(step, key)
+    for key in (body, both):
+        if key not in known:
+            add_seen(step, key)
     ask_for_the_message(step, delivery)
     return Ending.PENDING
 
@@ -62,8 +68,7 @@ def ask_those_who_have_left(step: Step) -> None:
     It waits on: should the relay have told less than there is, an entry may still seat its sender.
     """
     for group_id in step.whole_logs:
-        for name in strangers(step, group_id):
-            for user_id, device_id, envelope_id in step.unit.pending.named(name):
-                if step.memory.groups.ask_of_no_member(envelope_id):
-                    note_parked(step, (user_id, device_id))
+        for name, left in strangers(step, group_id):
+            for device in step.unit.pending.rename(name, left):
+                note_parked(step, device)
     step.whole_logs.clear()

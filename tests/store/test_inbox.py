@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from store import (
+    ASKED_FOR,
     ClientStore,
     Full,
     Received,
@@ -169,6 +170,30 @@ def test_pending_messages_are_found_by_key_and_by_device(store: ClientStore) -> 
         assert [one.reason for one in found] == ["no key", "not opened"]
         unit.pending.take_out(found[0])
         assert unit.pending.waiting_for(b"chain") == []
+
+
+def test_what_waits_under_a_name_can_be_asked_for_too_and_then_counts_as_asked_for(store: ClientStore) -> None:
+    with store.begin() as unit:
+        for number in (1, 2):
+            unit.pending.add("bob", 1, identifier(number), 7, b"m", reason="no key", waits_for=b"member:bob")
+        unit.pending.add("carol", 1, identifier(3), 7, b"m", reason="no key", waits_for=b"member:carol")
+    with store.begin() as unit:
+        assert unit.pending.devices() == []
+        assert unit.pending.rename(b"member:bob", ASKED_FOR + b"bob") == [("bob", 1)]
+        first, second = unit.pending.from_device("bob", 1)
+        assert first.is_asked_for
+        assert second.is_asked_for
+        assert not unit.pending.from_device("carol", 1)[0].is_asked_for
+        unit.pending.asked([first, second])
+        assert unit.pending.devices() == [("bob", 1, 1)]
+        assert unit.pending.not_asked("bob", 1) == 2
+        assert unit.pending.devices() == [("bob", 1, 0)]
+        unit.pending.asked([first])
+        unit.pending.wait_for(first, b"log:", "the log is behind")
+    with store.begin() as unit:
+        (waits,) = unit.pending.waiting_for(b"log:")
+        assert (waits.envelope_id, waits.reason, waits.requests) == (identifier(1), "the log is behind", 0)
+        assert [one.envelope_id for one in unit.pending.waiting_for(ASKED_FOR + b"bob")] == [identifier(2)]
 
 
 def test_a_device_that_fills_the_pending_messages_loses_its_own(

@@ -13,6 +13,7 @@ from e2ee.ids import UserId
 from e2ee.limits import GROUP_ID_SIZE
 from ratchet import MalformedMessage, PeerSenderKey, UnsupportedVersion
 from ratchet.messages import DistributionMessage
+from store import ASKED_FOR
 
 from .lane import group_lane
 from .old_chains import KEPT_CONNECTED_S, chains_ended, older_ended
@@ -72,32 +73,38 @@ def member_name(group_id: bytes, user_id: str) -> bytes:
     return _MEMBER + group_id + user_id.encode()
 
 
+def left_name(group_id: bytes, user_id: str) -> bytes:
+    """What a message waits for, while it is asked for itself, whose sender has no seat by the whole log."""
+    return ASKED_FOR + group_id + user_id.encode()
+
+
 def arrived(step: Step, group_id: bytes) -> list[bytes]:
     """What messages wait for that entries have settled.
 
     Senders who were no members when their messages came, and are now; chains of those who are none any more, and all
-    chains of a group that is over: nobody answers for these.
+    chains of a group that is over: nobody answers for these. What was asked for by a shorter log is judged by this one.
     """
     group = membership(step, group_id)
     if group is None:
         return []
     chains = step.unit.pending.names(_CHAIN + group_id)
     over = [name for name in chains if group.deleted or not _may_ask(step, group, _chain_of(name)[2])]
+    over += step.unit.pending.names(ASKED_FOR + group_id)
     names = step.unit.pending.names(_MEMBER + group_id)
     return over + [name for name in names if _may_ask(step, group, _member_of(name))]
 
 
-def strangers(step: Step, group_id: bytes) -> list[bytes]:
-    """What messages wait for of senders whom we know, and who are no members by our log.
+def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
+    """What messages wait for of senders whom we know, and who are no members by our log; and their `left_name`.
 
-    If that is whole they have left, and answer for no chain any more; for a message they do.
+    If the log is whole they have left, and answer for no chain any more; for a message they do.
     """
     group = membership(step, group_id)
     if group is None:
         return []
     waiting = [(name, _member_of(name)) for name in step.unit.pending.names(_MEMBER + group_id)]
     return [
-        name
+        (name, left_name(group_id, user_id))
         for name, user_id in waiting
         if identity_of(step, user_id) is not None and not _may_ask(step, group, user_id)
     ]
@@ -130,7 +137,7 @@ def logs_awaited(step: Step) -> list[bytes]:
 
 def names_of_group(step: Step, group_id: bytes) -> list[bytes]:
     """Everything that messages of a group wait for."""
-    return [name for start in (_CHAIN, _LOG, _MEMBER) for name in step.unit.pending.names(start + group_id)]
+    return [name for start in (_CHAIN, _LOG, _MEMBER, ASKED_FOR) for name in step.unit.pending.names(start + group_id)]
 
 
 def ask_for(step: Step, name: bytes, group_id: bytes, user_id: str, device_id: int, chain_id: int) -> bool:
@@ -212,7 +219,8 @@ def take_key(step: Step, content: Content) -> TakenKey:
     step.memory.groups.passed_over.discard(name)
     start = _of_device(body.group_id, device)
     waited_for = [one for one in step.unit.pending.names(start) if one[len(start) + _CHAIN_SIZE :] == sender.encode()]
-    return TakenKey((name, member_name(body.group_id, sender)), tuple(one for one in waited_for if one != name))
+    opens = (name, member_name(body.group_id, sender), left_name(body.group_id, sender))
+    return TakenKey(opens, tuple(one for one in waited_for if one != name))
 
 
 def _make_room(step: Step, group_id: bytes, user_id: str, device_id: int) -> None:

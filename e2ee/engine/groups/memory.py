@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from e2ee.engine.waits import Waiting
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["GroupsMemory", "LogFetch"]
 
@@ -20,7 +17,6 @@ REPLAYED_IN_WINDOW_MAX: Final = 100_000
 
 PASSED_OVER_MAX: Final = 1_000  # names of chains; beyond that all are forgotten, and asked for again
 LEFT_LATELY_MAX: Final = 1_000  # members of groups; what a further one sent before it left is asked for
-NO_MEMBERS_MAX: Final = 1_000  # envelopes of senders who are no members; a further one waits for its age limit
 
 
 @dataclass(slots=True)
@@ -49,9 +45,6 @@ class GroupsMemory:
     # By group id and user: the key of a seat that is gone by an entry since `Drained`, and when (seconds since 1970).
     # Its chain may come after that.
     left_lately: dict[tuple[bytes, str], tuple[bytes, float]] = field(default_factory=dict)
-    # Ids of envelopes whose senders are no members by a log that was told to its end: whether they are asked for. They
-    # are, until what is sent again names a later entry than that: then they wait for it.
-    of_no_members: dict[bytes, bool] = field(default_factory=dict)
 
     replaying_since: float = 0.0  # seconds since 1970: when the present minute of replays began
     replayed: int = 0  # entries in it
@@ -75,23 +68,6 @@ class GroupsMemory:
         """Note that a member is none any more."""
         if len(self.left_lately) < LEFT_LATELY_MAX:
             self.left_lately[group_id, user_id] = identity_key, now
-
-    def ask_of_no_member(self, envelope_id: bytes) -> bool:
-        """Note that an envelope is to be asked for; return whether that is new."""
-        if envelope_id in self.of_no_members or len(self.of_no_members) >= NO_MEMBERS_MAX:
-            return False
-        self.of_no_members[envelope_id] = True
-        return True
-
-    def came_ahead(self, envelope_ids: Iterable[bytes]) -> None:
-        """What was sent again for envelopes names an entry that the log does not have yet: ask no more."""
-        for envelope_id in envelope_ids:
-            if envelope_id in self.of_no_members:
-                self.of_no_members[envelope_id] = False
-
-    def asks_for(self, envelope_id: bytes) -> bool:
-        """Whether an envelope that waits for its sender's seat is to be asked for."""
-        return self.of_no_members.get(envelope_id, False)
 
     def look_again(self, group_id: bytes) -> None:
         """A question about a log may be answered by less than what has come since."""

@@ -34,9 +34,17 @@ if TYPE_CHECKING:
     from e2ee.engine.step import Step
     from e2ee.frames import Delivery
     from e2ee.groups import Membership
-    from store import LoadedPeerSenderKey
+    from store import LoadedPeerSenderKey, PendingMessage
 
-__all__ = ["GroupWaits", "NotOurGroup", "SentBeforeKey", "open_group_message", "take_group_message"]
+__all__ = [
+    "GroupWaits",
+    "NotOurGroup",
+    "NotWaitedFor",
+    "SentBeforeKey",
+    "group_mail_of",
+    "open_group_message",
+    "take_group_message",
+]
 
 
 class GroupWaits(Exception):
@@ -46,6 +54,10 @@ class GroupWaits(Exception):
         super().__init__(reason.value)
         self.reason = reason
         self.name = name
+
+
+class NotWaitedFor(MalformedFrame):
+    """Nothing waits here that the message takes the place of."""
 
 
 class SentBeforeKey(Exception):
@@ -169,34 +181,35 @@ def _compare_log(step: Step, content: Content, group_id: bytes, identity_key: by
 
 
 def compare_resent(step: Step, content: Content) -> None:
-    """Judge a message to a group that its sender sent again, pairwise. Raises MalformedFrame, GroupWaits.
+    """Judge a message to a group that its sender sent again, pairwise.
 
     It must stand for an envelope that has come to all of the group and did not open here: else a member could tell
-    each of the others something else, and who has left could go on.
+    each of the others something else, and who has left could go on. Raises NotWaitedFor, MalformedFrame; GroupWaits
+    if it is ahead of our log: what it takes the place of then waits for that.
     """
     group_id = content.destination.group_id
     identity_key = identity_of(step, content.sender_user_id)
-    if group_id is None or identity_key is None or not _is_waited_for(step, content, group_id):
-        raise MalformedFrame("a message to a group comes by itself only if it was asked for")
+    if group_id is None or identity_key is None:
+        raise MalformedFrame("no message to a group from a user without an identity key")
+    waiting = [row for row in group_mail_of(step, content) if row.envelope_id in content.answers]
+    key = seen_message(content.sender_user_id, content.message_id)
+    if not waiting and key not in step.seen and not step.unit.seen.known([key]):
+        raise NotWaitedFor("a message to a group comes by itself only if it was asked for")
     if content.kind not in (ContentKind.TEXT, ContentKind.DATA) or membership(step, group_id) is None:
         raise MalformedFrame("no message of a group that is known here")
     try:
         _compare_log(step, content, group_id, identity_key)
-    except GroupWaits:
-        step.memory.groups.came_ahead(content.answers)
+    except GroupWaits as cause:
+        for row in waiting:
+            step.unit.pending.wait_for(row, cause.name, cause.reason.value)
         raise
 
 
-def _is_waited_for(step: Step, content: Content, group_id: bytes) -> bool:
-    """Whether a message of the group waits that *content* takes the place of; or the message has come already."""
+def group_mail_of(step: Step, content: Content) -> list[PendingMessage]:
+    """What waits to be opened of the group and of the device that *content* names."""
     rows = step.unit.pending.from_device(content.sender_user_id, content.sender_device_id)
-    group_mail = {
-        one.envelope_id
-        for one in rows
-        if one.kind == EnvelopeKind.SENDER_KEY and one.ciphertext[:GROUP_ID_SIZE] == group_id
-    }
-    key = seen_message(content.sender_user_id, content.message_id)
-    return not group_mail.isdisjoint(content.answers) or key in step.seen or bool(step.unit.seen.known([key]))
+    group_id = content.destination.group_id
+    return [one for one in rows if one.kind == EnvelopeKind.SENDER_KEY and one.ciphertext[:GROUP_ID_SIZE] == group_id]
 
 
 def take_group_message(step: Step, content: Content) -> None:

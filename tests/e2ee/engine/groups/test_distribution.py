@@ -211,6 +211,26 @@ def test_a_message_from_before_a_newcomer_s_key_is_asked_for_once_under_however_
     assert [(one.why, one.count) for one in dave.of(MessageLost)] == [(Reason.NOT_KNOWN, 1)]
 
 
+def test_copies_of_a_message_under_other_ids_before_its_key_are_not_asked_for_when_that_begins_later(
+    world: World, team: Team, alice: Device, bob: Device
+) -> None:
+    bob.lose_connection()
+    team.send(alice, "early")
+    world.settle()
+    box = world.relay.boxes[bob.name]
+    box.mail = [one for one in box.mail if one.kind is EnvelopeKind.SENDER_KEY]
+    (early,) = box.mail
+    for number in range(20):
+        world.relay.put(alice.name, bob.name, bytes([number]) * 16, early.kind, early.body)
+    bob.connect()
+    for _ in range(6):
+        world.settle()
+        world.clock.now += 120
+    assert texts(bob) == ["early"]
+    assert bob.of(MessageLost) == []
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
 def test_a_control_message_with_a_key_is_told_to_nobody(world: World, team: Team, alice: Device, bob: Device) -> None:
     team.send(alice, "hello")
     world.settle()

@@ -133,6 +133,30 @@ def test_what_waits_for_a_member_arrives_also_if_the_relay_first_tells_a_log_tha
     assert bob.engine.report().waiting_to_be_opened == 0
 
 
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_what_waits_for_who_joined_and_left_by_then_arrives_too(
+    world: World, pair: Team, bob: Device, carol: Device, restarts: int
+) -> None:
+    stored = world.relay.groups.stored[pair.group_id]
+    before = list(stored.log), stored.state
+    unnoticed(world, pair, bob, carol, "last words")
+    whole = list(stored.log), stored.state
+    stored.log, stored.state = before
+    bob.connect()
+    settle(world)
+    assert texts(bob) == []
+    for _ in range(restarts):
+        bob.restart()
+        bob.connect()
+        settle(world)
+    stored.log, stored.state = whole
+    pair.leave(carol)
+    settle(world)
+    assert texts(bob) == ["last words"]
+    assert bob.of(MessageLost) == []
+    assert bob.engine.report().waiting_to_be_opened == 0
+
+
 def test_a_clock_that_is_set_back_makes_no_questions_without_a_pause(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:

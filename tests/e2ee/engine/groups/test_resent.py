@@ -10,7 +10,7 @@ from uuid import uuid4
 from e2ee.content import Content, ContentKind, Destination
 from e2ee.diagnostics import Reason
 from e2ee.engine.alone import send_alone
-from e2ee.events import DeliveryRefused
+from e2ee.events import DeliveryRefused, MessageLost
 from e2ee.frames import EnvelopeKind
 from e2ee.groups import Operation
 from ratchet import OwnSenderKey
@@ -37,6 +37,14 @@ def say_again(speaker: Device, to: Device, group: Membership | None, text: str, 
         send_alone(step, to.name, session, replace(content, answers=(answers,)))
 
     speaker.do(work)
+
+
+def settle(world: World) -> None:
+    """Let what is asked for have its time."""
+    for _ in range(6):
+        world.settle()
+        world.clock.now += 120
+    world.settle()
 
 
 def invented(team: Team) -> bytes:
@@ -83,6 +91,34 @@ def test_a_direct_message_that_waits_is_no_reason_to_take_a_message_to_a_group(
     say_again(carol, bob, team.seen_by(carol), "for one alone", envelope_id)
     world.settle()
     assert texts(bob) == []
+
+
+def test_what_is_sent_again_to_a_store_that_was_put_back_to_before_the_message_is_told_as_lost_once(
+    world: World, team: Team, bob: Device, carol: Device
+) -> None:
+    talk(world, (carol, bob), (bob, carol))
+    backup = bob.back_up()
+    bob.lose_connection()
+    team.send(carol, "last words")
+    world.settle()
+    team.leave(carol)
+    world.settle()
+    box = world.relay.boxes[bob.name]
+    box.mail = [one for one in box.mail if one.kind in (EnvelopeKind.SENDER_KEY, EnvelopeKind.GROUP_ENTRY)]
+    carol.lose_connection()
+    bob.connect()
+    settle(world)
+    bob.lose_connection()  # it has asked; the answer reaches a store that knows nothing of it
+    carol.connect()
+    settle(world)
+    bob.put_back(backup)
+    bob.connect()
+    for _ in range(24):
+        world.clock.now += 3600
+        world.settle()
+    assert texts(bob) == []
+    assert [(one.why, one.count) for one in bob.of(MessageLost)] == [(Reason.CONTENT_MISMATCH, 1)]
+    assert bob.engine.report().waiting_to_be_opened == 0
 
 
 def test_bodies_made_up_for_a_group_that_is_over_are_asked_for_no_faster_than_a_session_is_renewed(
