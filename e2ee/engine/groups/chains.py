@@ -82,16 +82,20 @@ def arrived(step: Step, group_id: bytes) -> list[bytes]:
     """What messages wait for that entries have settled.
 
     Senders who were no members when their messages came, and are now; chains of those who are none any more, and all
-    chains of a group that is over: nobody answers for these. What was asked for by a shorter log is judged by this one.
+    chains of a group that is over: nobody answers for these.
     """
     group = membership(step, group_id)
     if group is None:
         return []
     chains = step.unit.pending.names(_CHAIN + group_id)
     over = [name for name in chains if group.deleted or not _may_ask(step, group, _chain_of(name)[2])]
-    over += step.unit.pending.names(ASKED_FOR + group_id)
-    names = step.unit.pending.names(_MEMBER + group_id)
-    return over + [name for name in names if _may_ask(step, group, _member_of(name))]
+    members = [
+        name
+        for start in (_MEMBER, ASKED_FOR)
+        for name in step.unit.pending.names(start + group_id)
+        if _may_ask(step, group, _user_of(start, name))
+    ]
+    return over + members
 
 
 def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
@@ -102,7 +106,7 @@ def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
     group = membership(step, group_id)
     if group is None:
         return []
-    waiting = [(name, _member_of(name)) for name in step.unit.pending.names(_MEMBER + group_id)]
+    waiting = [(name, _user_of(_MEMBER, name)) for name in step.unit.pending.names(_MEMBER + group_id)]
     return [
         (name, left_name(group_id, user_id))
         for name, user_id in waiting
@@ -110,9 +114,9 @@ def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _member_of(name: bytes) -> str:
-    """The sender that a `member_name` is of."""
-    return name[len(_MEMBER) + GROUP_ID_SIZE :].decode()
+def _user_of(start: bytes, name: bytes) -> str:
+    """The sender that a `member_name` or a `left_name` is of."""
+    return name[len(start) + GROUP_ID_SIZE :].decode()
 
 
 def _chain_of(name: bytes) -> tuple[bytes, int, str, int]:
