@@ -28,8 +28,6 @@ __all__ = ["ASKED_FOR", "DeliveryAttempts", "Pending", "PendingMessage", "Quaran
 
 PENDING: Final = TalliedTable("pending", "parked_at", PENDING_MAX, PENDING_SIZE_MAX, item_size_max=CIPHERTEXT_SIZE_MAX)
 QUARANTINE: Final = TalliedTable("quarantine", "quarantined_at", QUARANTINE_MAX, age_s=QUARANTINE_AGE_S)
-
-
 ASKED_FOR: Final = b"asked:"
 """Names that begin so stand for what is waited for while the message itself is asked for too."""
 _ASKED_FOR_END: Final = b"asked;"  # behind all of them
@@ -47,7 +45,7 @@ class PendingMessage:
     kind: int
     ciphertext: bytes = field(repr=False)
     reason: str
-    waits_for: bytes | None  # the engine's name for the sender key; None: for a heal
+    waits_for: bytes | None  # the engine's name for a sender key, a seat, a log; None: for a heal
     parked_at: float  # seconds since 1970
     requests: int  # how often it was asked for
 
@@ -86,7 +84,7 @@ _OLD: Final = Statement("pending", f"SELECT {_COLUMNS} FROM pending WHERE parked
 _ASKED: Final = Statement("pending", "UPDATE pending SET requests = requests + 1 WHERE number = ?")
 _NOT_ASKED: Final = Statement(
     "pending",
-    "UPDATE pending SET requests = requests - 1 "  # noqa: S608
+    "UPDATE pending SET requests = requests - 1 "  # noqa: S608 - our own names
     f"WHERE user_id = ? AND device_id = ? AND {_IS_ASKED_FOR} AND requests > 0",
 )
 _DEVICES: Final = Statement(
@@ -148,7 +146,7 @@ class Pending:
         return lost
 
     def waiting_for(self, key: bytes) -> list[PendingMessage]:
-        """The messages that wait for a sender key, in order of arrival."""
+        """The messages that wait for what has this name, in order of arrival."""
         return [PendingMessage(*row) for row in self._work.rows(_FOR_KEY, (key,))]
 
     def rename(self, key: bytes, to: bytes) -> list[tuple[str, int]]:
@@ -170,7 +168,7 @@ class Pending:
         return [PendingMessage(*row) for row in self._work.rows(_FROM_DEVICE, (user_id, device_id))]
 
     def devices(self) -> list[tuple[str, int, int]]:
-        """The devices whose messages wait for no key: user, device, how often the one least asked for was asked for."""
+        """The devices that are asked for messages: user, device, how often the one least asked for was asked for."""
         return [(row[0], row[1], row[2]) for row in self._work.rows(_DEVICES, (ASKED_FOR, _ASKED_FOR_END))]
 
     def asked(self, messages: Iterable[PendingMessage]) -> None:

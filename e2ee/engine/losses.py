@@ -25,7 +25,7 @@ def settle(step: Step, message: PendingMessage) -> None:
     """Take out what its sender has answered for; should the relay deliver it again, it is a duplicate."""
     step.unit.pending.take_out(message)
     key = seen_envelope(message.user_id, message.device_id, message.envelope_id)
-    if key not in step.seen and not step.unit.seen.known([key]):
+    if not step.is_seen(key):
         step.unit.seen.add(key)
         step.seen.add(key)
 

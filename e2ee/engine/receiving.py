@@ -148,7 +148,7 @@ def _open_group_message(step: Step, delivery: Delivery, key: bytes) -> Ending:
         return refuse(step, delivery, _REFUSED_IN_GROUPS[type(cause)])
     add_seen(step, key)
     message_key = seen_message(content.sender_user_id, content.message_id)
-    if message_key in step.seen or step.unit.seen.known([message_key]):
+    if step.is_seen(message_key):
         confirm_again(step, content)
         return Ending.DUPLICATE
     add_seen(step, message_key)
@@ -295,7 +295,7 @@ def _take(step: Step, delivery: Delivery, plaintext: bytes) -> Ending:
         return Ending.REFUSED
     settled = take_answers(step, content)
     key = seen_message(content.sender_user_id, content.message_id)
-    if key in step.seen or step.unit.seen.known([key]):
+    if step.is_seen(key):
         confirm_again(step, content)
         return Ending.DUPLICATE  # another ciphertext of a message that we have
     add_seen(step, key)

@@ -192,10 +192,10 @@ def take_answers(step: Step, content: Content) -> list[PendingMessage]:
 
 
 def give_up_answers(step: Step, content: Content) -> None:
-    """A message to a group is not taken, since none of it waits that it answers: what it names does not come otherwise.
+    """Give up what a message to a group names that is not taken, since nothing of the group waits that it answers.
 
-    That is an earlier sending of it that did not open either. If there is mail of the group that waits, it may be
-    this message's, and is asked for on; else, after a store was put back for instance, the message is lost.
+    What it names are earlier sendings of it that did not open either. If other mail of the group waits, that may be
+    this message, and is asked for on; else, after a store was put back for instance, the message is told as lost.
     """
     settled = take_answers(step, content)
     if settled and not group_mail_of(step, content):

@@ -196,6 +196,10 @@ class Step:
         """Who we are."""
         return UserId(self.account.user_id)
 
+    def is_seen(self, key: bytes) -> bool:
+        """Whether a key of an envelope or a message is remembered, from this step or an earlier one."""
+        return key in self.seen or bool(self.unit.seen.known([key]))
+
     @property
     def policies(self) -> Policies:
         """How identity keys of other users are judged."""

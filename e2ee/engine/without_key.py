@@ -51,13 +51,12 @@ def ask_once(step: Step, delivery: Delivery) -> Ending:
     sender = (delivery.sender_user_id, delivery.sender_device_id)
     body = seen_envelope(*sender, delivery.body)  # longer than any id
     both = seen_envelope(*sender, delivery.envelope_id + delivery.body)
-    known = step.seen | step.unit.seen.known([body, both])
-    if body in known and both not in known:
-        step.copies.add(delivery.envelope_id)
-        return Ending.DUPLICATE
-    for key in (body, both):
-        if key not in known:
-            add_seen(step, key)
+    if not step.is_seen(both):
+        if step.is_seen(body):
+            step.copies.add(delivery.envelope_id)
+            return Ending.DUPLICATE
+        add_seen(step, body)
+        add_seen(step, both)
     ask_for_the_message(step, delivery)
     return Ending.PENDING
 

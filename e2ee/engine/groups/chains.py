@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from e2ee.content import ContentKind
 from e2ee.engine.receipts import KEY_DUE, due
@@ -73,7 +73,7 @@ def member_name(group_id: bytes, user_id: str) -> bytes:
     return _MEMBER + group_id + user_id.encode()
 
 
-def left_name(group_id: bytes, user_id: str) -> bytes:
+def _left_name(group_id: bytes, user_id: str) -> bytes:
     """What a message waits for, while it is asked for itself, whose sender has no seat by the whole log."""
     return ASKED_FOR + group_id + user_id.encode()
 
@@ -88,7 +88,7 @@ def arrived(step: Step, group_id: bytes) -> list[bytes]:
     if group is None:
         return []
     chains = step.unit.pending.names(_CHAIN + group_id)
-    over = [name for name in chains if group.deleted or not _may_ask(step, group, _chain_of(name)[2])]
+    over = [name for name in chains if group.deleted or not _may_ask(step, group, _chain_of(name).user_id)]
     members = [
         name
         for start in (_MEMBER, ASKED_FOR)
@@ -99,7 +99,7 @@ def arrived(step: Step, group_id: bytes) -> list[bytes]:
 
 
 def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
-    """What messages wait for of senders whom we know, and who are no members by our log; and their `left_name`.
+    """What messages wait for of senders whom we know, and who are no members by our log; and their `_left_name`.
 
     If the log is whole they have left, and answer for no chain any more; for a message they do.
     """
@@ -108,23 +108,32 @@ def strangers(step: Step, group_id: bytes) -> list[tuple[bytes, bytes]]:
         return []
     waiting = [(name, _user_of(_MEMBER, name)) for name in step.unit.pending.names(_MEMBER + group_id)]
     return [
-        (name, left_name(group_id, user_id))
+        (name, _left_name(group_id, user_id))
         for name, user_id in waiting
         if identity_of(step, user_id) is not None and not _may_ask(step, group, user_id)
     ]
 
 
 def _user_of(start: bytes, name: bytes) -> str:
-    """The sender that a `member_name` or a `left_name` is of."""
+    """The sender that a `member_name` or a `_left_name` is of."""
     return name[len(start) + GROUP_ID_SIZE :].decode()
 
 
-def _chain_of(name: bytes) -> tuple[bytes, int, str, int]:
-    """The group, the device, its user and the chain that a `key_name` is of."""
+class _Named(NamedTuple):
+    """What a `key_name` says."""
+
+    group_id: bytes
+    device_id: int
+    user_id: str
+    chain_id: int
+
+
+def _chain_of(name: bytes) -> _Named:
+    """Whose chain a `key_name` is of, and which."""
     rest = name[len(_CHAIN) :]
     group_id, rest = rest[:GROUP_ID_SIZE], rest[GROUP_ID_SIZE:]
     chain_id = int.from_bytes(rest[_CHAIN_SIZE - 3 : _CHAIN_SIZE + 1], "big")
-    return group_id, rest[0], rest[_CHAIN_SIZE + 1 :].decode(), chain_id
+    return _Named(group_id, rest[0], rest[_CHAIN_SIZE + 1 :].decode(), chain_id)
 
 
 def _may_ask(step: Step, group: Membership, user_id: str) -> bool:
@@ -171,12 +180,12 @@ def chains_awaited(step: Step) -> list[bytes]:
 
 def ask_again(step: Step, name: bytes) -> bool:
     """Ask for a chain that messages wait for, if its device's user is a member and can be written to."""
-    group_id, device_id, user_id, chain_id = _chain_of(name)
-    group = membership(step, group_id)
+    chain = _chain_of(name)
+    group = membership(step, chain.group_id)
     # In a lane that is held, requests would gather.
-    if group is None or not _may_ask(step, group, user_id) or step.memory.lane(user_id).held is not None:
+    if group is None or not _may_ask(step, group, chain.user_id) or step.memory.lane(chain.user_id).held is not None:
         return False
-    return ask_for(step, name, group_id, user_id, device_id, chain_id)
+    return ask_for(step, name, chain.group_id, chain.user_id, chain.device_id, chain.chain_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +232,7 @@ def take_key(step: Step, content: Content) -> TakenKey:
     step.memory.groups.passed_over.discard(name)
     start = _of_device(body.group_id, device)
     waited_for = [one for one in step.unit.pending.names(start) if one[len(start) + _CHAIN_SIZE :] == sender.encode()]
-    opens = (name, member_name(body.group_id, sender), left_name(body.group_id, sender))
+    opens = (name, member_name(body.group_id, sender), _left_name(body.group_id, sender))
     return TakenKey(opens, tuple(one for one in waited_for if one != name))
 
 

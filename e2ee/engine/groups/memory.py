@@ -24,9 +24,7 @@ class LogFetch(Waiting):
     """A group's log, or the rest of it, that is wanted from the relay."""
 
     in_flight: bool = False  # a question without an answer
-    again: bool = (
-        False  # since it was put, a message has come whose sender may be a member only by what it does not tell
-    )
+    again: bool = False  # to be put once more: a message has come meanwhile whose sender has no seat by our log
     compared: int = 0  # entries from the first on that are the same here, if a fork was accepted
 
 
@@ -70,7 +68,7 @@ class GroupsMemory:
             self.left_lately[group_id, user_id] = identity_key, now
 
     def look_again(self, group_id: bytes) -> None:
-        """A question about a log may be answered by less than what has come since."""
+        """Have a log asked for once more if the question is under way: its answer may be older than what has come."""
         fetch = self.logs.get(group_id)
         if fetch is not None and fetch.in_flight:
             fetch.again = True

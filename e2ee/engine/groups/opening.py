@@ -193,7 +193,7 @@ def compare_resent(step: Step, content: Content) -> None:
         raise MalformedFrame("no message to a group from a user without an identity key")
     waiting = [row for row in group_mail_of(step, content) if row.envelope_id in content.answers]
     key = seen_message(content.sender_user_id, content.message_id)
-    if not waiting and key not in step.seen and not step.unit.seen.known([key]):
+    if not waiting and not step.is_seen(key):
         raise NotWaitedFor("a message to a group comes by itself only if it was asked for")
     if content.kind not in (ContentKind.TEXT, ContentKind.DATA) or membership(step, group_id) is None:
         raise MalformedFrame("no message of a group that is known here")
