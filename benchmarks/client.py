@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from e2ee import ClientOptions
 
-from .guests import TEXT, guest, seconds
+from .guests import TEXT, guest, in_ms, seconds
 from .harness import Outcome, Series
 from .relay_servers import server
 from .targets import OURS
@@ -49,11 +49,11 @@ async def measure(url: str, folder: Path, *, smoke: bool) -> Samples:
         for number in range(rounds):
             async with guest(f"stranger-{number}", url, folder, options) as stranger:
                 first.append(await _until_read(sender, stranger, f"stranger-{number}", 1))
-        found["first"] = ("first message to a user: bundle, handshake, until it is read", "ms", _ms(first))
+        found["first"] = ("first message to a user: bundle, handshake, until it is read", "ms", in_ms(first))
         async with guest(READER, url, folder, options) as reader:
             await _until_read(sender, reader, READER, 1)
             single = [await _until_read(sender, reader, READER, 1) for _ in range(rounds * 5)]
-            found["message"] = ("one message, from the call until it is read", "ms", _ms(single))
+            found["message"] = ("one message, from the call until it is read", "ms", in_ms(single))
             rates = [burst / await _until_read(sender, reader, READER, burst) for _ in range(rounds)]
             found["rate"] = ("messages sent and read, each send awaited", "messages/s", rates)
             rates = [burst / await _until_read(sender, reader, READER, burst, at_once=True) for _ in range(rounds)]
@@ -63,7 +63,7 @@ async def measure(url: str, folder: Path, *, smoke: bool) -> Samples:
             waiting += await _queue(sender, count - waiting)
             calls = [await seconds(sender.client.send(READER, TEXT)) for _ in range(rounds * 5)]
             waiting += len(calls)
-            found[f"send.{count}"] = (f"one send() while {count:,} wait for the same user", "ms", _ms(calls))
+            found[f"send.{count}"] = (f"one send() while {count:,} wait for the same user", "ms", in_ms(calls))
         start = perf_counter()
         async with guest(READER, url, folder, options) as reader:
             await reader.until(lambda: reader.read == waiting)
@@ -90,7 +90,3 @@ async def _queue(sender: Guest, messages: int) -> int:
     ids = {await sender.client.send(READER, TEXT) for _ in range(messages)}
     await sender.until(lambda: ids <= sender.stored)
     return len(ids)
-
-
-def _ms(times: list[float]) -> list[float]:
-    return [one * 1e3 for one in times]

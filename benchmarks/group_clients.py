@@ -22,7 +22,7 @@ from ratchet import Account
 from store.relay import Appended, Entry, LongLivedPreKeys, RelayStore, Seat
 
 from . import harness
-from .guests import TEXT, WAIT_S, guest, seconds
+from .guests import TEXT, WAIT_S, guest, in_ms, seconds
 from .harness import Series, WrongResultError, expect
 from .relay_servers import server
 from .targets import OURS
@@ -125,17 +125,13 @@ async def measure(url: str, folder: Path, *, smoke: bool) -> dict[str, tuple[str
     milliseconds = "ms"
     return {
         "send": ("messages sent and read by a member", "messages/s", rates),
-        "message": ("one message, from the call until a member has read it", milliseconds, _ms(single)),
-        "first": ("first message: a session with each member, the key to each", milliseconds, _ms(key)),
-        "rekeyed": ("message after a leave: a new key to each member", milliseconds, _ms(rekeys)),
-        "enter": ("join by a new device: the log fetched and verified", milliseconds, _ms([first_join])),
-        "join": ("join by who was there before", milliseconds, _ms(joins)),
-        "leave": ("leave", milliseconds, _ms(leaves)),
+        "message": ("one message, from the call until a member has read it", milliseconds, in_ms(single)),
+        "first": ("first message: a session with each member, the key to each", milliseconds, in_ms(key)),
+        "rekeyed": ("message after a leave: a new key to each member", milliseconds, in_ms(rekeys)),
+        "enter": ("join by a new device: the log fetched and verified", milliseconds, in_ms([first_join])),
+        "join": ("join by who was there before", milliseconds, in_ms(joins)),
+        "leave": ("leave", milliseconds, in_ms(leaves)),
     }
-
-
-def _ms(times: list[float]) -> list[float]:
-    return [one * 1e3 for one in times]
 
 
 async def _burst(sender: Guest, reader: Guest, messages: int) -> float:

@@ -68,3 +68,8 @@ async def seconds(call: Awaitable[object]) -> float:
     start = perf_counter()
     await call
     return perf_counter() - start
+
+
+def in_ms(times: list[float]) -> list[float]:
+    """Seconds as milliseconds."""
+    return [one * 1e3 for one in times]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from e2ee.engine.groups.state import membership
 from e2ee.events import GroupMessage
-from e2ee.frames import AppendEntry
+from e2ee.frames import AppendEntry, EnvelopeKind
 from e2ee.groups import GroupKind, Membership, Operation, Role, take_entry
 from e2ee.ids import GroupId, UserId
 
 if TYPE_CHECKING:
+    from e2ee.frames import Delivery
     from e2ee.ids import MessageId
     from ratchet import IdentityKeyPair
 
     from .engines import Device, World
+
+
+PAIRWISE: Final = (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)
 
 
 class Team:
@@ -83,6 +87,22 @@ class Team:
 def texts(device: Device) -> list[str | None]:
     """What group messages a device has received, in order."""
     return [event.text for event in device.of(GroupMessage)]
+
+
+def withhold(device: Device, *kinds: EnvelopeKind) -> list[Delivery]:
+    """Let the relay lose what waits of these kinds for a device; return it."""
+    box = device.world.relay.boxes[device.name]
+    lost = [one for one in box.mail if one.kind in kinds]
+    box.mail = [one for one in box.mail if one.kind not in kinds]
+    return lost
+
+
+def settle_in_time(world: World) -> None:
+    """Let what heals or is asked for have its time: a few waits of minutes."""
+    for _ in range(6):
+        world.settle()
+        world.clock.now += 120
+    world.settle()
 
 
 def _identity(device: Device) -> IdentityKeyPair:

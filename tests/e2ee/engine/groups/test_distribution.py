@@ -14,7 +14,7 @@ from e2ee.events import DeliveryState, GroupMessage, MessageHealed, MessageLost,
 from e2ee.frames import Deliver, EnvelopeKind
 from e2ee.groups import KeyState
 from tests.support.engines import World
-from tests.support.group_world import Team, texts
+from tests.support.group_world import PAIRWISE, Team, settle_in_time, texts, withhold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,8 +155,7 @@ def test_a_message_that_came_before_its_key_s_position_is_sent_again_pairwise(
     bob.lose_connection()
     team.send(alice, "early")
     world.settle()
-    box = world.relay.boxes[bob.name]
-    box.mail = [one for one in box.mail if one.kind not in (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)]
+    withhold(bob, *PAIRWISE)
     bob.connect()
     world.settle()
     assert texts(bob) == ["early"]
@@ -217,15 +216,12 @@ def test_copies_of_a_message_under_other_ids_before_its_key_are_not_asked_for_wh
     bob.lose_connection()
     team.send(alice, "early")
     world.settle()
-    box = world.relay.boxes[bob.name]
-    box.mail = [one for one in box.mail if one.kind is EnvelopeKind.SENDER_KEY]
-    (early,) = box.mail
+    withhold(bob, *PAIRWISE)
+    (early,) = world.relay.boxes[bob.name].mail
     for number in range(20):
         world.relay.put(alice.name, bob.name, bytes([number]) * 16, early.kind, early.body)
     bob.connect()
-    for _ in range(6):
-        world.settle()
-        world.clock.now += 120
+    settle_in_time(world)
     assert texts(bob) == ["early"]
     assert bob.of(MessageLost) == []
     assert bob.engine.report().waiting_to_be_opened == 0

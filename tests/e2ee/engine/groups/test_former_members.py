@@ -16,7 +16,7 @@ from e2ee.events import MessageLost
 from e2ee.frames import Deliver, Delivery, Drained, EnvelopeKind
 from e2ee.group_content import SenderKeyBody, encode_body
 from ratchet import OwnSenderKey
-from tests.support.group_world import Team, texts
+from tests.support.group_world import PAIRWISE, Team, texts, withhold
 from tests.support.rolling_back import talk
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def test_a_last_message_is_read_though_its_key_comes_after_the_entry_that_its_se
     team.leave(carol)
     world.settle()
     box = world.relay.boxes[bob.name]
-    last = [EnvelopeKind.SENDER_KEY, EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL]
+    last = [EnvelopeKind.SENDER_KEY, *PAIRWISE]
     mail = sorted(box.mail, key=lambda one: last.index(one.kind) if one.kind in last else -1)
     assert [one.kind for one in mail] != [one.kind for one in box.mail]
     box.mail = [one._replace(number=old.number) for one, old in zip(mail, box.mail, strict=True)]
@@ -92,10 +92,7 @@ def farewell(world: World, team: Team, bob: Device, carol: Device) -> list[Deliv
     team.leave(carol)
     world.settle()
     bob.do(lambda step: step.unit.sender_keys.delete_of_user("carol"))
-    box = world.relay.boxes[bob.name]
-    kept = [one for one in box.mail if one.kind in (EnvelopeKind.PREKEY, EnvelopeKind.SIGNAL)]
-    box.mail = [one for one in box.mail if one not in kept]
-    return kept
+    return withhold(bob, *PAIRWISE)
 
 
 def test_a_key_of_who_has_left_is_not_taken_once_the_mailbox_is_drained(

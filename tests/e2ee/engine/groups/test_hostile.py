@@ -17,7 +17,7 @@ from e2ee.group_content import SenderKeyBody, encode_body
 from e2ee.ids import UserId
 from ratchet import MessageKeyGone, NotAuthentic, OwnSenderKey, PeerSenderKey, UnknownSenderKey
 from ratchet.messages import SenderKeyMessage
-from tests.support.group_world import Team, texts
+from tests.support.group_world import PAIRWISE, Team, texts, withhold
 
 if TYPE_CHECKING:
     from tests.support.engines import Device, World
@@ -299,9 +299,7 @@ def test_a_message_before_its_key_waits_and_is_delivered_with_it(
     bob.lose_connection()
     team.send(alice, "early")
     world.settle()
-    box = world.relay.boxes[bob.name]
-    held = [one for one in box.mail if one.kind is EnvelopeKind.PREKEY or one.kind is EnvelopeKind.SIGNAL]
-    box.mail = [one for one in box.mail if one not in held]
+    withhold(bob, *PAIRWISE)
     bob.connect()
     world.settle()
     assert any(isinstance(event, MessagePending) for event in bob.live)

@@ -13,25 +13,13 @@ from e2ee.engine.groups.chains import logs_awaited
 from e2ee.events import HistoryGap, MessageLost
 from e2ee.frames import Deliver, Delivery, EnvelopeKind, GetGroupLog
 from ratchet import OwnSenderKey
-from tests.support.group_world import Team, texts
+from tests.support.group_world import PAIRWISE, Team, settle_in_time, texts, withhold
 from tests.support.rolling_back import talk
 
 if TYPE_CHECKING:
+    from e2ee.groups import Membership
     from tests.support.engines import Device, World
-
-
-def settle(world: World) -> None:
-    """Let what heals have its time: a few waits of minutes."""
-    for _ in range(6):
-        world.settle()
-        world.clock.now += 120
-    world.settle()
-
-
-def withhold_entries(world: World, device: Device) -> None:
-    """Let the relay lose the entries of logs that wait for a device."""
-    box = world.relay.boxes[device.name]
-    box.mail = [mail for mail in box.mail if mail.kind is not EnvelopeKind.GROUP_ENTRY]
+    from tests.support.post_groups import StoredGroup
 
 
 def unnoticed(world: World, pair: Team, bob: Device, carol: Device, text: str) -> None:
@@ -42,7 +30,22 @@ def unnoticed(world: World, pair: Team, bob: Device, carol: Device, text: str) -
     world.settle()
     pair.send(carol, text)
     world.settle()
-    withhold_entries(world, bob)
+    withhold(bob, EnvelopeKind.GROUP_ENTRY)
+
+
+def told_short(
+    world: World, pair: Team, bob: Device, carol: Device, text: str
+) -> tuple[StoredGroup, tuple[list[bytes], Membership]]:
+    """As `unnoticed`, and the relay tells a log that ends before she joined; return where that is, and the whole."""
+    stored = world.relay.groups.stored[pair.group_id]
+    before = list(stored.log), stored.state
+    unnoticed(world, pair, bob, carol, text)
+    whole = list(stored.log), stored.state
+    stored.log, stored.state = before
+    bob.connect()
+    settle_in_time(world)
+    assert texts(bob) == []
+    return stored, whole
 
 
 @pytest.fixture
@@ -66,11 +69,11 @@ def test_a_device_restored_to_before_a_member_joined_gets_what_that_member_sends
     world.settle()
     bob.put_back(backup)
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     assert len(bob.of(HistoryGap)) == 1
     assert texts(bob) == ["of the newcomer"]
     pair.send(carol, "another")
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == ["of the newcomer", "another"]
     assert bob.engine.report().waiting_to_be_opened == 0
 
@@ -80,7 +83,7 @@ def test_a_key_that_comes_before_its_sender_is_known_as_a_member_is_asked_for_ag
 ) -> None:
     unnoticed(world, pair, bob, carol, "of the newcomer")
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == ["of the newcomer"]
     assert bob.engine.report().waiting_to_be_opened == 0
 
@@ -96,7 +99,7 @@ def test_what_waits_for_a_member_has_the_log_fetched_on_the_next_connection_too(
     assert bob.do(logs_awaited) == [pair.group_id]
     bob.connect()
     world.relay.boxes[bob.name].mail.clear()
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == ["of the newcomer"]
     assert bob.do(logs_awaited) == []
 
@@ -107,7 +110,7 @@ def test_what_somebody_sends_who_joins_and_leaves_unnoticed_is_asked_for_and_arr
     unnoticed(world, pair, bob, carol, "of one who has left")
     pair.leave(carol)
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == ["of one who has left"]
     assert bob.engine.report().waiting_to_be_opened == 0
 
@@ -115,15 +118,8 @@ def test_what_somebody_sends_who_joins_and_leaves_unnoticed_is_asked_for_and_arr
 def test_what_waits_for_a_member_arrives_also_if_the_relay_first_tells_a_log_that_ends_before_it(
     world: World, pair: Team, bob: Device, carol: Device
 ) -> None:
-    stored = world.relay.groups.stored[pair.group_id]
-    before = list(stored.log), stored.state
-    unnoticed(world, pair, bob, carol, "of the newcomer")
-    whole = list(stored.log), stored.state
-    stored.log, stored.state = before
-    bob.connect()
-    settle(world)
-    assert texts(bob) == []
-    stored.log, stored.state = whole
+    stored, whole = told_short(world, pair, bob, carol, "of the newcomer")
+    stored.log, stored.state = whole  # from here on it tells all
     pair.send(carol, "another")
     for _ in range(48):
         world.settle()
@@ -137,21 +133,14 @@ def test_what_waits_for_a_member_arrives_also_if_the_relay_first_tells_a_log_tha
 def test_what_waits_for_who_joined_and_left_by_then_arrives_too(
     world: World, pair: Team, bob: Device, carol: Device, restarts: int
 ) -> None:
-    stored = world.relay.groups.stored[pair.group_id]
-    before = list(stored.log), stored.state
-    unnoticed(world, pair, bob, carol, "last words")
-    whole = list(stored.log), stored.state
-    stored.log, stored.state = before
-    bob.connect()
-    settle(world)
-    assert texts(bob) == []
+    stored, whole = told_short(world, pair, bob, carol, "last words")
     for _ in range(restarts):
         bob.restart()
         bob.connect()
-        settle(world)
-    stored.log, stored.state = whole
+        settle_in_time(world)
+    stored.log, stored.state = whole  # from here on it tells all
     pair.leave(carol)
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == ["last words"]
     assert bob.of(MessageLost) == []
     assert bob.engine.report().waiting_to_be_opened == 0
@@ -208,8 +197,7 @@ def leave_unmet(world: World, pair: Team, bob: Device, carol: Device) -> None:
     pair.send(carol, "of one who has left")
     world.settle()
     pair.leave(carol)
-    box = world.relay.boxes[bob.name]
-    box.mail = [mail for mail in box.mail if mail.kind is EnvelopeKind.SENDER_KEY]
+    withhold(bob, *PAIRWISE, EnvelopeKind.GROUP_ENTRY)
 
 
 def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
@@ -218,7 +206,7 @@ def test_what_a_stranger_sends_waits_and_is_asked_for_by_nobody(
     leave_unmet(world, pair, bob, carol)
     before = len(world.relay.overheard)
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == []
     assert bob.engine.report().waiting_to_be_opened == 1
     assert not any(
@@ -235,7 +223,7 @@ def test_a_message_that_a_relay_makes_up_of_somebody_known_costs_one_question_an
     for number in range(3):
         envelope_id = bytes([number]) * 16
         bob.push(Deliver((Delivery(start + number, *carol.name, envelope_id, EnvelopeKind.SENDER_KEY, body, 0),)))
-    settle(world)
+    settle_in_time(world)
     assert texts(bob) == []
     assert [(one.sender, one.why, one.count) for one in bob.of(MessageLost)] == [("carol", Reason.NOT_KNOWN, 3)]
     assert bob.engine.report().waiting_to_be_opened == 0
@@ -246,7 +234,7 @@ def test_what_waits_for_a_member_of_a_group_ends_when_the_group_is_forgotten(
 ) -> None:
     leave_unmet(world, pair, bob, carol)
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     assert bob.do(logs_awaited) == [pair.group_id]
     pair.leave(bob)
     world.settle()

@@ -14,7 +14,7 @@ from e2ee.events import DeliveryRefused, MessageLost
 from e2ee.frames import EnvelopeKind
 from e2ee.groups import Operation
 from ratchet import OwnSenderKey
-from tests.support.group_world import Team, texts
+from tests.support.group_world import PAIRWISE, Team, settle_in_time, texts, withhold
 from tests.support.rolling_back import talk
 
 if TYPE_CHECKING:
@@ -37,14 +37,6 @@ def say_again(speaker: Device, to: Device, group: Membership | None, text: str, 
         send_alone(step, to.name, session, replace(content, answers=(answers,)))
 
     speaker.do(work)
-
-
-def settle(world: World) -> None:
-    """Let what is asked for have its time."""
-    for _ in range(6):
-        world.settle()
-        world.clock.now += 120
-    world.settle()
 
 
 def invented(team: Team) -> bytes:
@@ -103,14 +95,13 @@ def test_what_is_sent_again_to_a_store_that_was_put_back_to_before_the_message_i
     world.settle()
     team.leave(carol)
     world.settle()
-    box = world.relay.boxes[bob.name]
-    box.mail = [one for one in box.mail if one.kind in (EnvelopeKind.SENDER_KEY, EnvelopeKind.GROUP_ENTRY)]
+    withhold(bob, *PAIRWISE)
     carol.lose_connection()
     bob.connect()
-    settle(world)
+    settle_in_time(world)
     bob.lose_connection()  # it has asked; the answer reaches a store that knows nothing of it
     carol.connect()
-    settle(world)
+    settle_in_time(world)
     bob.put_back(backup)
     bob.connect()
     for _ in range(24):
