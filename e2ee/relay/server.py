@@ -66,8 +66,9 @@ class Relay:
     *port* 0 lets the system pick one. *store* is a SQLAlchemy URL: SQLite for one relay, PostgreSQL for any number on
     one schema. *ssl* makes it ``wss://``; without it, on an address that is not loopback, something in front of the
     relay has to bring TLS. Who may register on such an address has to be said: by `RelayHooks.authorize` or by
-    `RelayOptions.open_registration`; and `RelayOptions.names` has the names by which clients dial. *clock* gives the
-    seconds since 1970 by which mail and keys age; tests bring their own. Entering raises
+    `RelayOptions.open_registration`; and `RelayOptions.names` has the names by which clients dial. There it replaces
+    identity keys (`RelayOptions.identity_change`) only with an `authorize`. *clock* gives the seconds since 1970 by
+    which mail and keys age; tests bring their own. Raises InvalidArgument if any of this is missing; entering raises
     InvalidArgument, OSError (the address), or an error of the store, which names the database and what to do.
     """
 
